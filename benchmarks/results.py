@@ -246,6 +246,18 @@ BENCHMARKS: dict[str, Benchmark] = {
         schemes=("postgresql", "opensearch", "elasticsearch"),
         together=True,
     ),
+    "serving": Benchmark(
+        "A server beside search_many, and its embeddings beside a plain server's",
+        [tables.serving],
+        "--limit 2000 --clients 1,8 --rounds 1 --seconds 1 --index exact",
+        "",
+        "Each client asks anew as soon as it is answered, with one short question. `search_many` is given as many "
+        "questions at a time as there are clients, or as the server had in a batch; it writes no JSON. `processor`: of "
+        "the server's process for each request, the clients' apart; `of one's`: beside the same with one client, whose "
+        "questions are encoded one at a time; `of other's`: beside `search_many` at equal batches, or beside a plain "
+        "server around sentence-transformers, which computes in float32. Rates and times by the clock are those of a "
+        "machine of that load, the benchmark's own processes among it.",
+    ),
     "reranking": Benchmark("Reranking 100 passages", [tables.reranking], "--passages 40 --rounds 1"),
 }
 

@@ -7,8 +7,11 @@ The distinct Quora questions of SEMSEARCH_DATA (137,551; without it the shipped 
 one process with a connection each, that asks anew as soon as it is answered. Told are requests a second, p50 and p99,
 and the processor's time of the server for each request: on a machine that others use, that is what to compare, and
 the subjects take turns, slice by slice. Beside it: `Collection.search_many` of as many questions at a time as there
-are clients, which is what the server could reach at best; and for `/v1/embeddings` a plain server around
-sentence-transformers, which encodes each request by itself (Starlette, on which FastAPI stands, so it is no slower).
+are clients, which is what the server could reach at best, and of as many as the server had in a batch in the slice
+before, which tells what the server adds to them; and for `/v1/embeddings` a plain server around
+sentence-transformers, which encodes each request by itself (Starlette, on which FastAPI stands, so it is no slower),
+in float32, which the server is asked to compute in, too. What batching gives is a server's row of many clients beside
+its row of one, whose questions are encoded one at a time.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 from texts import short_texts
 
@@ -103,24 +107,33 @@ def measured(
 ) -> list[dict[str, Any]]:
     """The rows of one index: all subjects in turns."""
     rows = []
+    tallies: dict[str, Tally] = {}
     with ExitStack() as stack:
         collection = stack.enter_context(semsearch.open("questions", home=home))
         if collection.info()["index"]["wanted"]["backend"] != index:
             collection.reindex(index)
         collection.load_index()
-        command = [sys.executable, "-m", "semsearch", "serve", "--home", home, "--port", "0", "--quiet", "-m", folder]
+        command = [sys.executable, "-m", "semsearch", "serve", "--port", "0", "--quiet", "-m", folder, "--home"]
+        command.append(home)
         server = stack.enter_context(running(command))
         with semsearch.open("questions", home=f"http://127.0.0.1:{server[1]}") as served:
             served.load_index()  # whose loading counts for none of the requests
         subjects: dict[str, Callable[[int, Tally], None]] = {
             "search_many": lambda number, tally: direct(collection, asked, number, options.seconds, tally),
-            "server, search": lambda number, tally: load(*server, "search", asked, number, options.seconds, tally),
+            "server, search": lambda number, tally: batched(*server, asked, number, options.seconds, tally),
+            "search_many, batches as the server's": lambda number, tally: direct(
+                collection, asked, round(tallies["server, search"].batch), options.seconds, tally
+            ),
         }
         if index == "exact":
             subjects["server, embeddings"] = lambda number, tally: load(
                 *server, "embeddings", asked, number, options.seconds, tally, model=folder
             )
             if not options.no_peer:
+                with_its_numbers = stack.enter_context(running([*command[:-1], ":memory:", "--dtype", "float32"]))
+                subjects["server, embeddings, float32"] = lambda number, tally: load(
+                    *with_its_numbers, "embeddings", asked, number, options.seconds, tally, model=folder
+                )
                 peer = stack.enter_context(
                     running([sys.executable, "-c", PEER.format(folder=folder, port=free_port())])
                 )
@@ -128,12 +141,15 @@ def measured(
                     *peer, "embeddings", asked, number, options.seconds, tally
                 )
         for number in clients:
-            tallies = {what: Tally() for what in subjects}
+            tallies.update((what, Tally()) for what in subjects)
             for _ in range(options.rounds):
                 for what, run in subjects.items():
                     run(number, tallies[what])
             about = {"documents": len(collection), "index": index}
-            rows += [{"what": what, "clients": number, **tally.told(), **about} for what, tally in tallies.items()]
+            rows += [
+                {"benchmark": "serving", "what": what, "clients": number, **tally.told(), **about, "load": loaded()}
+                for what, tally in tallies.items()
+            ]
             print(json.dumps(ratios(tallies) | {"clients": number, **about}), file=sys.stderr, flush=True)
     return rows
 
@@ -146,11 +162,18 @@ class Tally:
     passed: float = 0.0  # seconds by the clock
     spent: float = 0.0  # seconds of the processor
     took: list[float] = field(default_factory=list)  # seconds of each answer
+    batches: tuple[float, float] = (0.0, 0.0)  # that were searched together, and the questions in them
 
     @property
     def each(self) -> float:
         """Milliseconds of the processor for each request."""
         return 1000 * self.spent / max(self.count, 1)
+
+    @property
+    def batch(self) -> float:
+        """Questions of a batch, in the mean; 1 where it isn't known."""
+        count, questions = self.batches
+        return questions / count if count else 1.0
 
     def told(self) -> dict[str, Any]:
         """One row of the table."""
@@ -159,18 +182,23 @@ class Tally:
             "requests_per_second": round(self.count / self.passed, 1),
             "p50_ms": round(1000 * statistics.median(ordered), 2),
             "p99_ms": round(1000 * ordered[min(int(0.99 * len(ordered)), len(ordered) - 1)], 2),
-            "server_cpu_ms_per_request": round(self.each, 3),
+            "cpu_ms_per_request": round(self.each, 3),
+            **({"batch": round(self.batch, 1)} if self.batches[0] else {}),
         }
 
 
 def ratios(tallies: Mapping[str, Tally]) -> dict[str, Any]:
     """The processor's time of the server, held against that of the others."""
+    ours = tallies["server, search"]
     found: dict[str, Any] = {
-        "search / search_many": round(tallies["server, search"].each / tallies["search_many"].each, 2)
+        "search / search_many": round(ours.each / tallies["search_many"].each, 2),
+        "at equal batches": round(ours.each / tallies["search_many, batches as the server's"].each, 2),
+        "batch": round(ours.batch, 1),
     }
     if "plain server, embeddings" in tallies:
-        theirs, ours = tallies["plain server, embeddings"].each, tallies["server, embeddings"].each
-        found["plain server / embeddings"] = round(theirs / ours, 2)
+        theirs = tallies["plain server, embeddings"].each
+        found["plain server / embeddings"] = round(theirs / tallies["server, embeddings"].each, 2)
+        found["in float32"] = round(theirs / tallies["server, embeddings, float32"].each, 2)
     return found
 
 
@@ -206,6 +234,29 @@ def running(command: Sequence[str]) -> Iterator[tuple[subprocess.Popen[str], int
     finally:
         process.terminate()
         process.wait(60)
+
+
+def batched(
+    process: subprocess.Popen[str], port: int, asked: Sequence[str], number: int, seconds: float, tally: Tally
+) -> None:
+    """Search as `load` does, and note how many questions the server searched together."""
+    before = searched_together(port)
+    load(process, port, "search", asked, number, seconds, tally)
+    counted = (now - then for now, then in zip(searched_together(port), before, strict=True))
+    tally.batches = tuple(sum(pair) for pair in zip(tally.batches, counted, strict=True))  # type: ignore[assignment]
+
+
+def searched_together(port: int) -> tuple[float, float]:
+    """Batches so far, and the questions in them, as the server's /metrics tells."""
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+        lines = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if line[:1] != "#")
+    name = "semsearch_search_batch_queries"
+    return float(lines[f"{name}_count"]), float(lines[f"{name}_sum"])
+
+
+def loaded() -> float:
+    """How many processes want a processor, of the last minute: at the end of it the benchmark's own are among them."""
+    return round(os.getloadavg()[0], 1)
 
 
 def free_port() -> int:

@@ -353,6 +353,36 @@ def engines(records: list[Record]) -> Iterator[Row]:
         yield r["engine"], f"{r['rows']:,}", f"{seconds['load']:.1f} s", f"{seconds['graph']:.1f} s", disk, *own, recall
 
 
+SERVED_BESIDE = {  # what a row of the server's is held against
+    "server, search": "search_many, batches as the server's",
+    "server, embeddings": "plain server, embeddings",
+    "server, embeddings, float32": "plain server, embeddings",
+}
+
+
+def serving(records: list[Record]) -> Iterator[Row]:
+    """A server's rates and times, and its processor's time beside what it could be at best, or a plain server's."""
+    yield "index", "what", "clients", "batch", "requests/s", "p50", "p99", "processor", "of one's", "of other's", "load"
+    known = {(r["index"], r["what"], r["clients"]): r["cpu_ms_per_request"] for r in records}
+    for r in records:
+        index, what, clients, own = r["index"], r["what"], r["clients"], r["cpu_ms_per_request"]
+        alone = known.get((index, what, 1))
+        other = known.get((index, SERVED_BESIDE.get(what), clients))
+        yield (
+            index if "search" in what else "",
+            what,
+            f"{clients}",
+            f"{r['batch']:.1f}" if "batch" in r else "",
+            f"{r['requests_per_second']:,.0f}",
+            f"{r['p50_ms']:.2f} ms",
+            f"{r['p99_ms']:.2f} ms",
+            f"{own:.2f} ms",
+            "" if alone is None else f"{own / alone:.2f}",
+            "" if other is None else f"{own / other:.2f}",
+            f"{r['load']:.0f}",
+        )
+
+
 def quality(records: list[Record]) -> Iterator[Row]:
     """Retrieval by each way."""
     yield "data", "way", "queries", "nDCG@10", "95 % interval", "published", "R@100", "change", "p"

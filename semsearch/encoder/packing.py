@@ -2,7 +2,8 @@
 
 The work of a batch is planned on the host, in numpy, from the lengths alone. Short texts share rows of 64 slots, filled
 by best fit in decreasing order (Johnson et al., 1974), each seeing only itself: attention over many very short rows is
-several times slower than over fewer rows of 64. Longer texts get a row each, beside others of nearly their length.
+several times slower than over fewer rows of 64. Longer texts get a row each, beside others of nearly their length;
+those that fit into a row of 64 go with the short ones where all of them make one batch.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor
 SHORT = 32  # texts of at most so many tokens share rows
 ROW = 64  # slots of a shared row
 STEP = 32  # rows are a multiple of this long: others cost attention up to a third more, and round differently
-LARGE = 1_024  # tokens of a batch from which on a few to spare are few
+MIDDLE, LARGE = 384, 1_024  # tokens of a batch from which on fewer are to spare: what is spared is computed
 DENSE = 0.97  # from this share of filled slots on, the holes cost less than moving tokens in and out of the rows
 
 Integers = NDArray[np.int64]
@@ -103,6 +104,10 @@ def plan(lengths: Integers, budget: int, *, share: bool = True) -> list[Batch]:
         share: Whether short texts may share rows; a model that knows no rows gets one text in each.
     """
     short = lengths <= SHORT if share else np.zeros(len(lengths), bool)
+    if short.any() and not short.all():
+        fitting = lengths <= ROW
+        if int(lengths[fitting].sum()) <= budget:  # one batch for all of them: a second one has all the steps again
+            short = fitting
     batches = _alone(lengths, np.flatnonzero(~short), budget, STEP if share else 1)
     if short.any():
         batches += _shared(lengths, np.flatnonzero(short), budget)
@@ -174,10 +179,11 @@ def _shared(lengths: Integers, texts: Integers, budget: int) -> list[Batch]:
 def spared(tokens: int) -> int:
     """Tokens with some to spare: oneDNN makes and keeps kernels, 2.6 MB in all, for each number of rows that it meets.
 
-    Large batches are common and get a sixteenth at most; small ones, which end a window, 8, 16, 24, 32, 48, 64, 96 ….
+    Large batches are common and get a sixteenth at most; those of the questions of many clients a fifth, which are
+    448, 512, 640, 768, 896 and 1,024; small ones, which end a window, 8, 16, 24, 32, 48, 64, 96 … 384.
     """
     power = 1 << max(3, (tokens - 1).bit_length())  # the next power of two
-    step = max(8, power >> (5 if tokens > LARGE else 2))
+    step = max(8, power >> (5 if tokens > LARGE else 3 if tokens > MIDDLE else 2))
     return max(8, -(-tokens // step) * step)
 
 

@@ -140,3 +140,15 @@ def test_the_exponent_of_a_power_law_and_its_interval():
         slope, half = scale.exponent(sizes, noisy)
         inside += abs(slope - 0.7) <= half
     assert 0.92 <= inside / 400 <= 0.98  # a 95 % interval
+
+
+def test_a_server_is_held_against_one_client_and_against_the_other(folder):
+    own = {"index": "exact", "documents": 10, "requests_per_second": 1000.0, "p50_ms": 1.0, "p99_ms": 2.0, "load": 2.0}
+    beside = "search_many, batches as the server's"
+    rows = [(beside, 1, 4.0), ("server, search", 1, 6.0), (beside, 8, 1.0), ("server, search", 8, 1.5)]
+    records = [{**own, "what": what, "clients": number, "cpu_ms_per_request": ms} for what, number, ms in rows]
+    written(folder, "serving", *records[:-1], {**records[-1], "batch": 4.04})
+    results.render()
+    page = results.PAGE.read_text()
+    assert "| exact | server, search | 8 | 4.0 | 1,000 | 1.00 ms | 2.00 ms | 1.50 ms | 0.25 | 1.50 | 2 |" in page
+    assert f"| exact | {beside} | 8 |  | 1,000 | 1.00 ms | 2.00 ms | 1.00 ms | 0.25 |  | 2 |" in page

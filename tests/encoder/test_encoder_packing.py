@@ -70,6 +70,18 @@ def test_few_short_texts_make_a_row_no_longer_than_they_need(count):
     assert (batch.length, batch.cost) == ((32, 32) if count == 2 else (64, 64))
 
 
+def test_texts_that_make_one_batch_together_make_no_second_one():
+    """The questions of a server's clients: a longer one among them would cost all the steps of a model once more."""
+    lengths = np.array([9, 12, 40, 11, 64, 33])
+    (batch,) = plan(lengths, 2048)
+    assert (batch.length, batch.shared) == (ROW, True)
+    assert sorted(batch.texts) == list(range(6))
+    assert len(plan(np.array([9, 40, 65]), 2048)) == 2
+    many = np.array([12, 40] * 100)
+    apart = [many[batch.texts] for batch in plan(many, 2048)]
+    assert all(lengths.max() <= SHORT or lengths.min() > SHORT for lengths in apart)
+
+
 def test_moving_rows_keeps_them():
     lengths = np.array([3, 40, 8])
     for batch in plan(lengths, 4096):
@@ -83,5 +95,6 @@ def test_tokens_to_spare_are_few_and_of_few_sizes():
     counts = np.arange(1, 5000)
     sizes = np.array([spared(int(count)) for count in counts])
     assert (sizes >= counts).all()
-    assert (sizes <= counts + np.maximum(8, counts * np.where(counts > 1024, 0.0625, 0.5))).all()
+    most = np.select([counts > 1024, counts > 384], [0.0625, 0.25], 0.5)
+    assert (sizes <= counts + np.maximum(8, counts * most)).all()
     assert len(set(sizes[counts <= 4096])) < 50

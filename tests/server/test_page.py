@@ -90,6 +90,86 @@ def test_a_filter_that_is_wrong_is_told_beside_it(page):
     assert page.is_hidden("#where-error")
 
 
+def test_a_filter_in_the_address_is_told_wrong_as_it_was_typed(page):
+    page.set_viewport_size({"width": 360, "height": 800})
+    page.goto("/#q=animals&where=legs+>")
+    page.reload()
+    page.wait_for_selector("#where-error:not([hidden])")
+    assert page.is_visible("#where-error"), "on a phone, too"
+    assert "'legs >'" in page.inner_text("#where-error")
+
+
+@pytest.mark.parametrize("width", [1200, 360])
+def test_what_is_opened_stays_within_its_column(page, server, width):
+    """A field of dates is wider in a browser than one of numbers."""
+    document = {"id": "old", "text": "an old animal", "metadata": {"born": "1999-01-02"}}
+    server.ask("/v1/collections/animals/documents", {"documents": [document]})
+    page.set_viewport_size({"width": width, "height": 800})
+    page.reload()
+    page.wait_for_selector("#fields details", state="attached")
+    if width == 360:
+        page.click("#narrowing > summary")
+    page.click("#fields summary:has-text('born')")
+    page.click("#fields summary:has-text('legs')")
+    for field in ("born", "legs"):
+        for word in ("from", "to"):
+            box = page.locator(f"[aria-label='{field} {word}']")
+            edge, column = (
+                one.evaluate("one => one.getBoundingClientRect().right") for one in (box, page.locator("#filters"))
+            )
+            assert edge <= column + 0.5, (field, word)
+    page.fill("[aria-label='born from']", "1990-01-01")
+    page.press("[aria-label='born from']", "Tab")
+    ask(page, "animals", 1)
+    page.click("#results .title button >> nth=0")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_on_a_phone_results_come_before_filters_that_nobody_opened(page):
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.reload()
+    ask(page, "animals", 3)
+    assert page.locator("#results > li").first.bounding_box()["y"] < 500
+    assert page.is_hidden("#where")
+    page.click("#narrowing > summary")
+    page.click("#fields summary:has-text('kind')")
+    page.check("#fields label:has-text('pet') input")
+    shows(page, 2)
+    page.reload()
+    shows(page, 2)
+    assert page.is_visible("#fields label:has-text('pet') input"), "what narrows the answers is seen"
+    page.set_viewport_size({"width": 1200, "height": 740})
+    page.wait_for_selector("#where")
+    assert page.is_hidden("#narrowing > summary")
+
+
+@pytest.mark.parametrize(("strengths", "said"), [((0.2, 0.999, 0.3), "3 results"), ((0.2, 0.5, 0.3), "Nothing good")])
+def test_nothing_good_is_said_of_all_results_and_not_of_the_first(page, strengths, said):
+    """By words the first may be one that means little."""
+
+    def changed(route):
+        answer = route.fetch()
+        told = answer.json()
+        for hit, strength in zip(told["hits"], strengths, strict=True):
+            hit["percentile"] = strength
+        route.fulfill(response=answer, json=told)
+
+    page.route("**/v1/search", changed)
+    ask(page, "animals", 3)
+    assert page.inner_text("#said").startswith(said)
+
+
+def test_the_like_of_a_result_far_below_is_shown_from_its_beginning(page, server):
+    documents = [{"id": f"cat {number}", "text": f"the cat {number} sleeps. " * 30} for number in range(12)]
+    server.ask("/v1/collections/animals/documents", {"documents": documents})
+    ask(page, "the cat sleeps", 10)
+    page.locator("#results button:has-text('More like this')").last.scroll_into_view_if_needed()
+    assert page.evaluate("scrollY") > 500
+    page.locator("#results button:has-text('More like this')").last.click()
+    page.wait_for_selector("#said:has-text('Most like')")
+    assert page.evaluate("scrollY") == 0
+
+
 def test_the_keyboard_reaches_everything(page):
     ask(page, "the cat sleeps on the warm sofa", 3)
     page.press("#query", "ArrowDown")
@@ -106,7 +186,7 @@ def test_the_keyboard_reaches_everything(page):
     page.wait_for_url(lambda url: "read=" not in url)  # told in an event of its own, behind the closing
     assert page.locator("#reader[open]").count() == 0
     page.keyboard.press("m")
-    page.wait_for_selector("#said:has-text('Most like it')")
+    page.wait_for_selector("#said:has-text('Most like cat: 2 results')")
     assert "cat" not in titles(page)
     page.keyboard.press("/")
     assert page.evaluate("document.activeElement.id") == "query"
@@ -119,6 +199,7 @@ def test_a_document_has_an_address_of_its_own(page, server):
     page.reload()
     page.wait_for_selector("#reader[open]")
     assert page.inner_text("#reader-title") == "a/bird"
+    assert page.inner_text("#reader-metadata dt:has-text('tags') + dd") == "sky, song"
 
 
 def test_why_a_result_is_there_is_shown_on_demand(page):

@@ -233,6 +233,9 @@ def test_files_are_put_in_and_the_pages_of_a_pdf_are_seen(browser, serve, fill, 
             page.keyboard.press("Enter")
             page.wait_for_selector("#fields details")
             page.click("#work summary")
+            page.set_viewport_size({"width": 360, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") <= 360
+            page.set_viewport_size({"width": 1200, "height": 800})
             page.set_input_files("#files", [tmp_path / "birds #1.pdf", tmp_path / "tea.txt"])
             page.fill("#uploaded-into", "sheets")
             page.press("#uploaded-into", "Enter")

@@ -42,3 +42,12 @@ def test_systemd_takes_the_unit(tmp_path):
         [program, "verify", tmp_path / "semsearch.service"], capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_image_is_built_of_the_repository_alone():
+    """Collections and environments that lie in a checkout don't go into it."""
+    left_out = (EXAMPLES / "Dockerfile.dockerignore").read_text().splitlines()
+    ignored = (EXAMPLES.parents[1] / ".gitignore").read_text().split()
+    folders = [line.strip("/") for line in ignored if line.endswith("/") and not line.endswith("_cache/")]
+    assert {".semsearch", ".venv"} <= set(folders)
+    assert {".git", ".*_cache", *folders} <= {line.removeprefix("**/") for line in left_out}

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from support.named_hash import NamedHash
 
+import semsearch
 from semsearch.encoder.remote import RemoteEncoder, trust_named
 from semsearch.testing.encoder import HashEncoder
 
@@ -92,6 +93,18 @@ def test_our_own_client_of_such_servers(models_server):
     encoder = RemoteEncoder(name)
     assert encoder.dim == 16
     assert np.allclose(encoder.encode_documents(TEXTS), VECTORS, atol=1e-6)
+
+
+def test_a_served_model_is_held_against_peoples_scores_from_here(models_server):
+    """What asks no collection needs no task: pairs are scored here, by vectors of the server's model."""
+    pytest.importorskip("scipy")
+    name = f"openai-compatible:{models_server.url}/v1#hash"
+    trust_named(name)
+    first, second = [*TEXTS, "the cat"], ["the cat sleeps long", "a fish", "the dog runs", "a tree"]
+    gold = [4.0, 1.0, 3.0, 0.0]
+    there = semsearch.sts(first, second, gold, encoder=name)
+    here = semsearch.sts(first, second, gold, encoder=HashEncoder())
+    assert (there.pearson, there.spearman) == pytest.approx((here.pearson, here.spearman), abs=1e-5)
 
 
 def test_coheres_client_orders_texts(models_server):

@@ -1,12 +1,19 @@
 """Sparse models over HTTP: TEI's route, collections that have one, and the server as their home."""
 
+import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import numpy as np
 import pytest
 from support.named_hash import NAME
+from support.serving import served
 
 import semsearch
 from semsearch.engine import SparseStore
 from semsearch.errors import ModelMismatch, SemsearchError, UsageError
+from semsearch.hardware import Compute
 from semsearch.home import Home
 from semsearch.testing.encoder import SparseWords
 
@@ -142,3 +149,44 @@ def test_what_is_sent_as_sparse_vectors_is_checked(sparse_server):
     query = {"k": 1, "grouped": True, "where": None}
     for said in (None, [], ["", "", "", 0], ["!", "", "", 4096], ["AAAAAAAAAAA=", "AAAAAA==", "", 4096]):
         sparse_server.ask("/v1/engine/animals/sparse", {**query, "query": said}, 422)
+
+
+@pytest.mark.real
+@pytest.mark.models
+def test_a_real_sparse_model_gives_over_http_what_its_peer_gives(data):
+    """By TEI's own shape, since no client has a method for it; many clients at once are encoded together."""
+    folder = Path(os.environ.get("SEMSEARCH_MODELS", "-")) / "splade-tiny"
+    if not folder.is_dir():
+        pytest.skip("set SEMSEARCH_MODELS to the folder of the real models")
+    from sentence_transformers import SparseEncoder
+
+    lines = (data / "quora-pairs.tsv").read_text("utf-8").splitlines()[1:60]
+    texts = [*dict.fromkeys(line.split("\t")[0] for line in lines), "Wie viele Menschen leben in Berlin?", "x" * 3_000]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        peer = SparseEncoder(str(folder), device="cpu", local_files_only=True)
+        of_documents, of_queries = (
+            encode(texts, convert_to_sparse_tensor=False).numpy()
+            for encode in (peer.encode_document, peer.encode_query)
+        )
+    with served(":memory:", sparse=(str(folder),), compute=Compute(dtype="float32")) as running:
+        limit = {"truncate": True}
+        together = running.ask("/embed_sparse", {"inputs": texts, **limit})
+        assert_as(together, of_documents)
+        assert_as(running.ask("/embed_sparse", {"inputs": texts, "prompt_name": "query", **limit}), of_queries)
+        with ThreadPoolExecutor(16) as clients:
+            alone = list(clients.map(lambda text: running.ask("/embed_sparse", {"inputs": text, **limit})[0], texts))
+        assert_as(alone, of_documents)
+        assert running.ask("/v1/models")["data"][-1]["id"] == str(folder)
+
+
+def assert_as(answer, expected):
+    """Indices ascend, each once; what is left out is zero."""
+    assert len(answer) == len(expected)
+    for own, row in zip(answer, expected, strict=True):
+        indices = [one["index"] for one in own]
+        assert indices == sorted(set(indices))
+        made = np.zeros_like(row)
+        made[indices] = [one["value"] for one in own]
+        assert (made[indices] > 0).all()
+        assert np.allclose(made, row, atol=1e-4)

@@ -12,7 +12,8 @@ const named = (field) => `\`${field}\``;
 
 /** The filter as the server reads it, of what was typed, chosen and set; empty without any. */
 export function filter(state, types) {
-  const all = state.where.trim() ? [`(${state.where.trim()})`] : [];
+  const typed = state.where.trim();
+  const all = [];
   for (const [field, values] of Object.entries(state.chosen)) {
     const kinds = types.get(field) ?? [];
     const one = (value) =>
@@ -23,6 +24,7 @@ export function filter(state, types) {
     if (least) all.push(`${named(field)} >= ${least}`);
     if (most) all.push(`${named(field)} <= ${most}`);
   }
+  if (typed) all.unshift(all.length ? `(${typed})` : typed); // alone as it was typed, for errors quote it
   return all.join(" and ");
 }
 
@@ -144,12 +146,17 @@ function range(field, state, changed) {
     if (!dated) input.step = "any";
     input.value = set[place];
     input.setAttribute("aria-label", `${field.name} ${word}`);
+    const label = document.createElement("label");
+    const words = document.createElement("span");
+    words.className = "hint";
+    words.textContent = word;
     input.addEventListener("change", () => {
       const next = [...set];
       next[place] = input.value;
       changed({ ranges: { ...state.ranges, [field.name]: next } });
     });
-    both.append(input);
+    label.append(words, input);
+    both.append(label);
   });
   box.append(both);
   return box;

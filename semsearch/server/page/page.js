@@ -27,6 +27,7 @@ let current = -1;
 let running = null;
 let typing = 0;
 let drawing = new AbortController(); // ends the pictures of results that are shown no longer
+const titles = new Map(); // of documents whose like was asked for
 let picture = null; // the file that is asked by, which no address can hold
 
 const chosen = () => state.collections.filter((name) => collections.some((one) => one.name === name));
@@ -41,6 +42,7 @@ function fail(error) {
   const place = ofFilter ? at("where-error") : at("reader").open ? at("reader-failure") : at("failure");
   place.textContent = error.message;
   place.hidden = false;
+  if (ofFilter) at("narrowing").open = true;
   if (!(error instanceof Refused)) console.error(error);
 }
 
@@ -217,11 +219,12 @@ async function isModelless(name) {
 
 function summary(found) {
   if (!found.hits.length) return "Nothing is found.";
-  const best = found.hits[0];
-  const weak = typeof best.percentile === "number" && best.percentile < CHANCE && !state.like && !picture;
+  const percentiles = found.hits.map((hit) => hit.percentile).filter((one) => typeof one === "number"); // the first may be so by its words
+  const weak = percentiles.length > 0 && Math.max(...percentiles) < CHANCE && !state.like && !picture;
   if (weak) return "Nothing good is found: the best is no nearer than chance makes one.";
   const shown = Math.min(found.hits.length, count);
-  return `${state.like || picture ? "Most like it: " : ""}${shown} ${shown === 1 ? "result" : "results"}`;
+  const like = state.like ? `Most like ${titles.get(state.like) ?? parsed(state.like)[1]}: ` : picture ? "Most like it: " : "";
+  return `${like}${shown} ${shown === 1 ? "result" : "results"}`;
 }
 
 function say(words, found, notes = []) {
@@ -232,8 +235,11 @@ function say(words, found, notes = []) {
   const acts = {
     open: (hit) => change({ document: JSON.stringify([hit.collection ?? asked()[0], hit.id, hit.start, hit.end]) }),
     like: (hit) => {
-      at("results").focus();
-      change({ like: JSON.stringify([hit.collection ?? asked()[0], hit.id]), document: null });
+      scrollTo(0, 0); // where the results begin, and it is said what they are like
+      at("results").focus({ preventScroll: true });
+      const like = JSON.stringify([hit.collection ?? asked()[0], hit.id]);
+      titles.set(like, hit.title || hit.id);
+      change({ like, document: null });
     },
     page: (hit) => {
       pages.open(hit.collection ?? asked()[0], hit.id, hit.place.page, hits.where({ ...hit.place, page: 0 })).catch(fail);
@@ -386,6 +392,11 @@ const showDrawing = (task, path) => drawings.open(task, path, (id) => change({ d
 const tasks = new Tasks({ finished: () => refresh({ again: true }).catch(fail), show: showDrawing, fail });
 const indexing = new Indexing({ begun: (task) => tasks.note(task), changed: () => refresh(), fail });
 
+/** On a phone filters are opened on demand, so that results come first; unless some narrow the answers. */
+const phone = matchMedia("(max-width: 44rem)");
+const fold = () => (at("narrowing").open = !phone.matches || filters.filter(state, new Map()) !== "");
+phone.addEventListener("change", fold);
+fold();
 listen();
 at("query").value = state.q;
 at("query").focus();

@@ -82,9 +82,15 @@ function draw() {
 
 function drawMetadata(metadata) {
   const all = Object.entries(metadata);
-  const lines = all.slice(0, MOST_FIELDS).flatMap(([field, value]) => pair(field, typeof value === "string" ? value : JSON.stringify(value)));
+  const lines = all.slice(0, MOST_FIELDS).flatMap(([field, value]) => pair(field, written(value)));
   if (all.length > MOST_FIELDS) lines.push(...pair("…", `and ${(all.length - MOST_FIELDS).toLocaleString()} more fields`));
   at("reader-metadata").replaceChildren(...lines);
+}
+
+/** A value of metadata, as one reads it. */
+function written(value) {
+  if (Array.isArray(value) && value.every((one) => typeof one !== "object")) return value.join(", ");
+  return typeof value === "string" ? value : JSON.stringify(value);
 }
 
 function pair(field, value) {
