@@ -8,11 +8,12 @@ judged train questions learn from these and are measured on the test questions; 
 their questions, in `FOLDS` parts. There, judgements of documents that answer a test question are not learnt from
 (`withhold`). A model counts where the dev questions, a part of those that are learnt from, chose it; else the one of
 before does. Nothing is said of rates, passes and the like: what is measured is what `semsearch train` does by itself.
-`--self` learns from questions out of the documents as well, `--alone` from these alone: then others of them are what
-is measured on, and of a head people's questions too. `--dense` measures dense search alone, from the vectors of the
-run: a fraction of the time, for the ways `full`, `lora`, `head` and `peer`, which is sentence-transformers' own trainer
-with the same pairs (it needs `pip install "sentence-transformers[train]"`). `--speed` compares a step with one of
-sentence-transformers' MultipleNegativesRankingLoss on the same texts, by processor time.
+`--finished FILE` keeps what each fold gave, and the same command goes on behind the last of them. `--self` learns from
+questions out of the documents as well, `--alone` from these alone: then others of them are what is measured on, and of
+a head people's questions too. `--dense` measures dense search alone, from the vectors of the run: a fraction of the
+time, for the ways `full`, `lora`, `head` and `peer`, which is sentence-transformers' own trainer with the same pairs
+(it needs `pip install "sentence-transformers[train]"`). `--speed` compares a step with one of sentence-transformers'
+MultipleNegativesRankingLoss on the same texts, by processor time.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from semsearch.training.hard_negatives import Miner
 from semsearch.training.sources import TrainingSources, read_sources
 from semsearch.training.trainable import TrainableHead
 from semsearch.training.training_material import TrainingMaterial
-from semsearch.training.waypoint import BASE, Waypoint
+from semsearch.training.waypoint import BASE
 from semsearch.types import Vectors
 
 FOLDS = 5
@@ -60,6 +61,7 @@ def main() -> None:
     parser.add_argument("--self", dest="by_itself", action="store_true")
     parser.add_argument("--suffix", default="", help="of the collections' names, as those of another model")
     parser.add_argument("--alone", action="store_true", help="learn from questions out of the documents alone")
+    parser.add_argument("--finished", type=Path, help="a file that keeps each fold, and that a run goes on from")
     parser.add_argument("--folds", type=int, help="of the five, how many are measured")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--batch", type=int)
@@ -75,49 +77,103 @@ def main() -> None:
         return
     for name in options.sets:
         for way in options.ways:
-            for record in (measured_dense if options.dense else measured)(name, way, options):
-                print(json.dumps(record), flush=True)
+            for found in measured(name, way, options):
+                print(json.dumps(found), flush=True)
 
 
 def measured(name: str, way: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """A record for each way of searching."""
-    values: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
-    beside: dict[str, list[np.ndarray]] = {}
-    kept: list[Waypoint] = []
-    cost = Cost()
+    finished = FinishedFolds(options.finished, name, way, options)
+    measure = dense_fold if options.dense else whole_fold
+    found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
         for number, sources in enumerate(materials(name, Path(scratch), options)):
-            folder = Path(scratch) / f"out-{number}"
-            found = semsearch.train(
-                name + options.suffix,
-                queries=sources.queries,
-                qrels=sources.qrels,
-                test=sources.test,
-                withhold=sources.withhold,
-                home=options.home,
-                out=folder,
-                way=way,
-                base=options.base,
-                force=True,
-                recipe=_said(options),
-                say=_say,
-                by_itself=sources.by_itself,
-            )
-            _say(found.verdict)
-            kept.append((found.best, found.share))
-            assert found.comparison is not None
-            for one in found.comparison.differences:
-                before, after = one.before.values[MEASURED], one.after.values[MEASURED]
-                values.setdefault(one.mode, []).append((before, after if found.best or way == "static" else before))
-            for one in found.beside.differences if found.beside is not None else ():
-                beside.setdefault(one.mode, []).append(one.before.values[MEASURED])
-            if options.alone and way == "head":
-                before, after = transferred(name, folder, options)
-                values["dense, people's questions"] = [(before, after if found.best else before)]
-            shutil.rmtree(folder)
-    for mode, parts in values.items():
-        teacher = {"teacher": round(float(np.concatenate(beside[mode]).mean()), 4)} if mode in beside else {}
-        yield record(name, way, mode, parts, options) | teacher | {"kept": kept} | cost.told
+            if number not in finished:
+                finished[number] = measure(name, way, sources, Path(scratch) / f"fold-{number}", options)
+            found.append(finished[number])
+    told = {"kept": [fold["kept"] for fold in found], "dev": [fold["dev"] for fold in found]}
+    for cost in ("", "learning_"):
+        if f"{cost}seconds" in found[0]:
+            told |= {key: sum(fold[key] for fold in found) for key in (f"{cost}seconds", f"{cost}processor_seconds")}
+            told |= {f"{cost}peak_mb": max(fold[f"{cost}peak_mb"] for fold in found)}
+    for mode in found[0]["values"]:
+        parts = [tuple(map(np.array, fold["values"][mode])) for fold in found]
+        beside = [value for fold in found for value in fold["beside"].get(mode, ())]
+        teacher = {"teacher": round(float(np.mean(beside)), 4)} if beside else {}
+        yield record(name, way, mode, parts, options) | teacher | told
+
+
+class FinishedFolds:
+    """What each fold gave, by its number, in a file of JSON lines: an interrupted run goes on behind the last of them.
+
+    Args:
+        file: None keeps nothing.
+        name: Of the set.
+        way: Of learning.
+        options: Lines of other options are left alone.
+    """
+
+    def __init__(self, file: Path | None, name: str, way: str, options: argparse.Namespace) -> None:
+        said = {key: getattr(options, key) for key in ("base", "suffix", "by_itself", "alone", "dense")}
+        self._file, self._run = file, json.loads(json.dumps({"set": name, "way": way} | said | _said(options)))
+        if file is not None and file.is_file():
+            whole = file.read_bytes()
+            file.write_bytes(whole[: whole.rfind(b"\n") + 1])  # a line that was cut short is measured again
+        lines = file.read_text("utf-8").splitlines() if file is not None and file.is_file() else []
+        kept = [line for line in map(json.loads, lines) if line["run"] == self._run]
+        self._found: dict[int, dict[str, Any]] = {line["fold"]: line["found"] for line in kept}
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._found
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        return self._found[number]
+
+    def __setitem__(self, number: int, found: dict[str, Any]) -> None:
+        self._found[number] = found
+        if self._file is not None:
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"run": self._run, "fold": number, "found": found}) + "\n")
+
+
+def whole_fold(
+    name: str, way: str, sources: TrainingSources, folder: Path, options: argparse.Namespace
+) -> dict[str, Any]:
+    """What `semsearch train` comes to, by each way of searching."""
+    cost = Cost()
+    trained = semsearch.train(
+        name + options.suffix,
+        queries=sources.queries,
+        qrels=sources.qrels,
+        test=sources.test,
+        withhold=sources.withhold,
+        home=options.home,
+        out=folder,
+        way=way,
+        base=options.base,
+        force=True,
+        recipe=_said(options),
+        say=_say,
+        by_itself=sources.by_itself,
+    )
+    _say(trained.verdict)
+    assert trained.comparison is not None
+    counts = bool(trained.best) or way == "static"
+    values: dict[str, list[list[float]]] = {}
+    for one in trained.comparison.differences:
+        before, after = one.before.values[MEASURED], one.after.values[MEASURED]
+        values[one.mode] = [before.tolist(), (after if counts else before).tolist()]
+    if options.alone and way == "head":
+        before, after = transferred(name, folder, options)
+        values["dense, people's questions"] = [before.tolist(), (after if counts else before).tolist()]
+    shutil.rmtree(folder)
+    beside = trained.beside.differences if trained.beside is not None else ()
+    return {
+        "values": values,
+        "beside": {one.mode: one.before.values[MEASURED].tolist() for one in beside},
+        "kept": [trained.best, trained.share],
+        "dev": [round(one, 4) for one in trained.scores],
+    } | cost.told
 
 
 def transferred(name: str, folder: Path, options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
@@ -138,53 +194,40 @@ def transferred(name: str, folder: Path, options: argparse.Namespace) -> tuple[n
     return before, after
 
 
-def measured_dense(name: str, way: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """A record of dense search, whose vectors the run has: the corpus is read once for all folds.
-
-    The way "peer" is sentence-transformers' own trainer.
-    """
-    values: list[tuple[np.ndarray, np.ndarray]] = []
-    dev: list[list[float]] = []
-    kept: list[Waypoint] = []
-    cost, learning = Cost(), Cost()
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        semsearch.open(name + options.suffix, home=options.home) as collection,
-    ):
-        for number, sources in enumerate(materials(name, Path(scratch), options)):
-            made = EncoderRecipe(**{**RECIPES["full" if way == "peer" else way], **_said(options)})
-            material = TrainingMaterial(
-                collection, sources, options.base, seed=made.seed, crossing=way == "head", device="cpu", say=_say
-            )
-            work = Path(scratch) / f"work-{number}"
-            passages: Vectors | None
-            learning = Cost()
-            if way == "peer":
-                trained_by_peer(material, made, work)
-                learning.end()
-                encoder, passages = semsearch.load_encoder(str(work), device="cpu"), None
-                kept.append((made.epochs, 1.0))
-            else:
-                run = EncoderRun(material, way, made, work, device="cpu", say=_say)
-                run.run()
-                learning.end()
-                kept.append(run.best)
-                dev.append([round(one, 4) for one in run.scores])
-                passages = run.passages_of(run.best)
-                encoder = run.begun
-                if run.best != BASE:
-                    encoder = semsearch.load_encoder(str(work / "best"), device="cpu")
-            if passages is None:
-                passages = encoder.encode_documents(material.corpus.texts)
-            asked, test = list(material.parts.test.texts.values()), material.parts.test
-            sides = [
-                (material.base.encode_queries(asked), material.vectors, material.base.metric),
-                (encoder.encode_queries(asked), passages, encoder.metric),
-            ]
-            before, after = (dev_scored(test, material.corpus, *side).values[MEASURED] for side in sides)
-            values.append((before, after))
-    told = {"dev": dev, "kept": kept} | {f"learning_{key}": value for key, value in learning.told.items()}
-    yield record(name, way, "dense", values, options) | told | cost.told
+def dense_fold(
+    name: str, way: str, sources: TrainingSources, folder: Path, options: argparse.Namespace
+) -> dict[str, Any]:
+    """What dense search comes to, from the vectors of the run; the way "peer" is sentence-transformers' own trainer."""
+    cost = Cost()
+    passages: Vectors | None = None
+    with semsearch.open(name + options.suffix, home=options.home) as collection:
+        made = EncoderRecipe(**{**RECIPES["full" if way == "peer" else way], **_said(options)})
+        material = TrainingMaterial(
+            collection, sources, options.base, seed=made.seed, crossing=way == "head", device="cpu", say=_say
+        )
+        learning, dev = Cost(), list[float]()
+        if way == "peer":
+            trained_by_peer(material, made, folder)
+            learning.end()
+            encoder, kept = semsearch.load_encoder(str(folder), device="cpu"), (made.epochs, 1.0)
+        else:
+            run = EncoderRun(material, way, made, folder, device="cpu", say=_say)
+            run.run()
+            learning.end()
+            dev, kept = [round(one, 4) for one in run.scores], run.best
+            passages = run.passages_of(kept)
+            encoder = run.begun if kept == BASE else semsearch.load_encoder(str(folder / "best"), device="cpu")
+        if passages is None:
+            passages = encoder.encode_documents(material.corpus.texts)
+        asked, test = list(material.parts.test.texts.values()), material.parts.test
+        sides = [
+            (material.base.encode_queries(asked), material.vectors, material.base.metric),
+            (encoder.encode_queries(asked), passages, encoder.metric),
+        ]
+        scores = [dev_scored(test, material.corpus, *side).values[MEASURED].tolist() for side in sides]
+    shutil.rmtree(folder)
+    told = {"values": {"dense": scores}, "beside": {}, "kept": list(kept), "dev": dev}
+    return told | {f"learning_{key}": value for key, value in learning.told.items()} | cost.told
 
 
 def trained_by_peer(material: TrainingMaterial, recipe: EncoderRecipe, folder: Path) -> None:
@@ -237,25 +280,29 @@ def trained_by_peer(material: TrainingMaterial, recipe: EncoderRecipe, folder: P
 
 
 class Cost:
-    """Time from when it was made to `end`, or to when it is told; the peak is the process'."""
+    """Time from when it was made to `end`, or to when it is told, and the peak of the process until then."""
 
     def __init__(self) -> None:
         self._begun = (time.perf_counter(), time.process_time())
-        self._ended: tuple[float, float] | None = None
+        self._ended: tuple[float, float, int] | None = None
 
     def end(self) -> None:
         """Count no further."""
-        self._ended = (time.perf_counter(), time.process_time())
+        self._ended = (time.perf_counter(), time.process_time(), self._peak())
 
     @property
     def told(self) -> dict[str, int]:
         """Seconds, seconds of processor time, megabytes."""
-        wall, processor = self._ended or (time.perf_counter(), time.process_time())
+        wall, processor, peak = self._ended or (time.perf_counter(), time.process_time(), self._peak())
         return {
             "seconds": round(wall - self._begun[0]),
             "processor_seconds": round(processor - self._begun[1]),
-            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "peak_mb": peak,
         }
+
+    @staticmethod
+    def _peak() -> int:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def record(
