@@ -1,6 +1,7 @@
 """What training an encoder on a collection's own questions gives, beside the model that it began as.
 
     python benchmarks/training.py --data DATA --home HOME [--sets scifact nfcorpus …] [--ways head …] [--base MODEL]
+    python benchmarks/training.py --data DATA --home HOME --sets cranfield --bad
     python benchmarks/training.py --data DATA --speed --base MODEL
 
 HOME holds a collection of each data set under its name (`semsearch index DATA/scifact --name scifact`). Sets with
@@ -12,7 +13,8 @@ before does. Nothing is said of rates, passes and the like: what is measured is 
 questions out of the documents as well, `--alone` from these alone: then others of them are what is measured on, and of
 a head people's questions too. `--dense` measures dense search alone, from the vectors of the run: a fraction of the
 time, for the ways `full`, `lora`, `head` and `peer`, which is sentence-transformers' own trainer with the same pairs
-(it needs `pip install "sentence-transformers[train]"`). `--speed` compares a step with one of sentence-transformers'
+(it needs `pip install "sentence-transformers[train]"`). `--bad` tells what comes of twenty inputs that nothing can be
+learnt from (`bad_inputs`): none may be published. `--speed` compares a step with one of sentence-transformers'
 MultipleNegativesRankingLoss on the same texts, by processor time.
 """
 
@@ -33,8 +35,10 @@ import numpy as np
 
 import semsearch
 from semsearch.encoder.text_encoder import TextEncoder
+from semsearch.errors import DataError
 from semsearch.evaluation.judgements import read_qrels, read_queries
 from semsearch.evaluation.metrics import chance, interval
+from semsearch.ingest.source import Source
 from semsearch.training.corpus import TrainingCorpus
 from semsearch.training.encoder_run import EncoderRun
 from semsearch.training.encoder_trainer import EncoderRecipe, dev_scored
@@ -69,6 +73,7 @@ def main() -> None:
     parser.add_argument("--patience", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--dense", action="store_true")
+    parser.add_argument("--bad", action="store_true")
     parser.add_argument("--speed", action="store_true")
     parser.add_argument("--pairs", type=int, default=32)
     options = parser.parse_args()
@@ -77,7 +82,7 @@ def main() -> None:
         return
     for name in options.sets:
         for way in options.ways:
-            for found in measured(name, way, options):
+            for found in (bad if options.bad else measured)(name, way, options):
                 print(json.dumps(found), flush=True)
 
 
@@ -228,6 +233,72 @@ def dense_fold(
     shutil.rmtree(folder)
     told = {"values": {"dense": scores}, "beside": {}, "kept": list(kept), "dev": dev}
     return told | {f"learning_{key}": value for key, value in learning.told.items()} | cost.told
+
+
+def bad(name: str, way: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """What `semsearch train` says to each bad input, and whether it published a model."""
+    finished = FinishedFolds(options.finished, name, f"bad {way}", options)
+    with tempfile.TemporaryDirectory() as scratch:
+        for number, (told, texts, answers) in enumerate(bad_inputs(options.data / name, options.seed)):
+            folder = Path(scratch) / str(number)
+            folder.mkdir()
+            if number not in finished:
+                (folder / "queries.tsv").write_text("".join(f"{own}\t{text}\n" for own, text in texts.items()), "utf-8")
+                lines = [f"{query}\t{document}\t1\n" for query, own in answers.items() for document in own]
+                (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(lines), "utf-8")
+                finished[number] = answered(name, way, folder, options)
+            yield {"set": name, "way": way, "input": told} | finished[number]
+
+
+def answered(name: str, way: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """What comes of the judgements in a folder."""
+    try:
+        found = semsearch.train(
+            name + options.suffix,
+            queries=folder / "queries.tsv",
+            qrels=folder / "qrels.tsv",
+            home=options.home,
+            out=folder / "out",
+            way=way,
+            base=options.base,
+            recipe=_said(options),
+            say=_say,
+        )
+    except DataError as error:
+        return {"published": False, "told": str(error)}
+    return {"published": found.folder is not None, "told": found.verdict}
+
+
+def bad_inputs(folder: Path, seed: int) -> Iterator[tuple[str, Mapping[str, str], Mapping[str, Sequence[str]]]]:
+    """Twenty: what each is, its questions, and what it says answers them; all but the last two keep the questions."""
+    texts = read_queries(folder)
+    qrels = read_qrels(folder / "qrels" / ("train.tsv" if _own_test(folder) else "test.tsv"))
+    judged = {query: [one for one, grade in own.items() if grade > 0] for query, own in qrels.items() if query in texts}
+    judged = {query: own for query, own in judged.items() if own}
+    asked = list(judged)
+    documents = [(one.id, one.text) for one in Source.of(folder, "beir").read() if one.text.strip()]
+    rng = np.random.default_rng(seed)
+    own_texts = {query: " ".join(texts[query].split()) for query in asked}
+    for number in range(8):
+        order = rng.permutation(len(asked)).tolist()
+        answers = [judged[asked[place]] for place in order]
+        yield f"shuffled labels {number}", own_texts, dict(zip(asked, answers, strict=True))
+    for number in range(4):
+        drawn = rng.choice(len(documents), len(asked)).tolist()
+        found = {query: [documents[place][0]] for query, place in zip(asked, drawn, strict=True)}
+        yield f"a random document {number}", own_texts, found
+    for share in (1.0, 0.8, 0.6):
+        one = documents[int(rng.integers(len(documents)))][0]
+        always = rng.random(len(asked)) < share
+        found = {query: [one] if hit else judged[query] for query, hit in zip(asked, always.tolist(), strict=True)}
+        yield f"one document clicked {share:.0%} of the time", own_texts, found
+    for count in (2, 5, 20):
+        few = [documents[place][0] for place in rng.choice(len(documents), count, replace=False).tolist()]
+        yield f"one of {count} documents", own_texts, {query: [few[n % count]] for n, query in enumerate(asked)}
+    chosen = [documents[place] for place in rng.choice(len(documents), len(asked), replace=False).tolist()]
+    copied = {f"copy-{document}": [document] for document, _ in chosen}
+    for told, more in (("questions equal to documents", ""), ("questions nearly equal to documents", " .")):
+        yield told, {f"copy-{document}": " ".join(text.split()) + more for document, text in chosen}, copied
 
 
 def trained_by_peer(material: TrainingMaterial, recipe: EncoderRecipe, folder: Path) -> None:
@@ -393,7 +464,6 @@ def speed(options: argparse.Namespace) -> dict[str, Any]:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
-    from semsearch.ingest.source import Source
     from semsearch.training import losses
     from semsearch.training.trainable import TrainableEncoder
 
