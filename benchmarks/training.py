@@ -13,9 +13,10 @@ before does. Nothing is said of rates, passes and the like: what is measured is 
 questions out of the documents as well, `--alone` from these alone: then others of them are what is measured on, and of
 a head people's questions too. `--dense` measures dense search alone, from the vectors of the run: a fraction of the
 time, for the ways `full`, `lora`, `head` and `peer`, which is sentence-transformers' own trainer with the same pairs
-(it needs `pip install "sentence-transformers[train]"`). `--bad` tells what comes of twenty inputs that nothing can be
-learnt from (`bad_inputs`): none may be published. `--speed` compares a step with one of sentence-transformers'
-MultipleNegativesRankingLoss on the same texts, by processor time.
+(it needs `pip install "sentence-transformers[train]"`); where FILE has what that gave, the others are set beside it.
+`--bad` tells what comes of twenty inputs that nothing can be learnt from (`bad_inputs`): none may be published.
+`--speed` compares a step with one of sentence-transformers' MultipleNegativesRankingLoss on the same texts, by
+processor time.
 """
 
 from __future__ import annotations
@@ -106,6 +107,10 @@ def measured(name: str, way: str, options: argparse.Namespace) -> Iterator[dict[
         beside = [value for fold in found for value in fold["beside"].get(mode, ())]
         teacher = {"teacher": round(float(np.mean(beside)), 4)} if beside else {}
         yield record(name, way, mode, parts, options) | teacher | told
+    peer = FinishedFolds(options.finished, name, "peer", options)
+    if options.dense and way != "peer" and all(number in peer for number in range(len(found))):
+        pairs = [(peer[number]["values"]["dense"][1], fold["values"]["dense"][1]) for number, fold in enumerate(found)]
+        yield record(name, f"{way} beside peer", "dense", [tuple(map(np.array, pair)) for pair in pairs], options)
 
 
 class FinishedFolds:
