@@ -121,6 +121,16 @@ def test_the_cached_gradient_is_the_uncached_with_dropout(tmp_path):
     )
 
 
+def test_a_part_takes_the_same_memory_however_wide_the_model_is(tmp_path, monkeypatch):
+    student = TrainableEncoder(str(classic(tmp_path / "m")), QUESTIONS, PASSAGES, device="cpu")
+    whole, _, tokens = student._parts("document", PASSAGES)
+    assert len(whole) == 1
+    monkeypatch.setattr(trainable, "PART_BYTES", {"cpu": tokens // 3 * student._state_bytes})
+    parts, chosen, _ = student._parts("document", PASSAGES)
+    assert len(parts) >= 3
+    assert sorted(number for own in chosen for number in own.tolist()) == list(range(len(PASSAGES)))
+
+
 def test_what_may_answer_is_no_negative_and_a_pair_counts_what_it_weighs():
     scores = torch.tensor([[1.0, 9.0, 0.0], [0.0, 2.0, 0.0]], requires_grad=True)
     forbidden = torch.tensor([[False, True, False], [False, False, False]])
