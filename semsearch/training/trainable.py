@@ -193,9 +193,10 @@ class TrainableEncoder:
         stream: Any = self.encoder.stream(role)
         window = stream._tokenized(texts, self.encoder.prompts.of(role))
         kind = self.device.type if self.device.type in PART_TOKENS else "cpu"
-        most = PART_TOKENS[kind]
         if self._state_bytes:
-            most = min(most, PART_BYTES[kind] // self._state_bytes)
+            most = min(PART_TOKENS[kind], PART_BYTES[kind] // self._state_bytes)
+        else:  # a table keeps nothing of a token, and each part would make a gradient of the whole table
+            most = len(texts) * int(window.lengths.max())
         batches = plan(window.lengths, most, share=False)
 
         def made(batch: Batch) -> Tensor:

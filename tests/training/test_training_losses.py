@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from support import tiny
+from support import synonyms, tiny
 from support.encoder_checkpoints import classic
 
 from semsearch.training import losses, trainable
@@ -129,6 +129,13 @@ def test_a_part_takes_the_same_memory_however_wide_the_model_is(tmp_path, monkey
     parts, chosen, _ = student._parts("document", PASSAGES)
     assert len(parts) >= 3
     assert sorted(number for own in chosen for number in own.tolist()) == list(range(len(PASSAGES)))
+
+
+def test_a_table_is_gone_through_at_once(tmp_path):
+    student = TrainableEncoder(str(synonyms.table(tmp_path / "static")), [], ["the cat sat", "a dog"] * 5_000)
+    parts, chosen, tokens = student._parts("document", student._texts["document"])
+    assert tokens > trainable.PART_TOKENS["cpu"]
+    assert (len(parts), len(chosen[0])) == (1, 10_000)
 
 
 def test_what_may_answer_is_no_negative_and_a_pair_counts_what_it_weighs():
