@@ -34,7 +34,8 @@ from semsearch.training.gradient_cache import TextsPart, backward
 from semsearch.training.losses import Loss
 from semsearch.types import Metric, Vectors
 
-PART_TOKENS = {"cpu": 2_048, "cuda": 32_768}  # of a part, whose states lie in memory together
+PART_TOKENS = {"cpu": 4_096, "cuda": 32_768}  # of a part, whose states lie in memory together …
+PART_BYTES = {"cpu": 2 << 30, "cuda": 16 << 30}  # … and take no more than this: a wide model has fewer
 STATE_BYTES = {"cpu": 2 << 30, "cuda": 16 << 30}  # that may lie between texts and vectors of a whole batch
 STATES_OF_LAYER = 34  # numbers that a layer keeps of each token, times its width; Korthikanti et al., 2022
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the way from the identity to what a head has learnt, which are asked
@@ -191,7 +192,12 @@ class TrainableEncoder:
         """What makes the vectors of texts of like length, which texts each makes, and the tokens of all."""
         stream: Any = self.encoder.stream(role)
         window = stream._tokenized(texts, self.encoder.prompts.of(role))
-        batches = plan(window.lengths, PART_TOKENS.get(self.device.type, PART_TOKENS["cpu"]), share=False)
+        kind = self.device.type if self.device.type in PART_TOKENS else "cpu"
+        if self._state_bytes:
+            most = min(PART_TOKENS[kind], PART_BYTES[kind] // self._state_bytes)
+        else:  # a table keeps nothing of a token, and each part would make a gradient of the whole table
+            most = len(texts) * int(window.lengths.max())
+        batches = plan(window.lengths, most, share=False)
 
         def made(batch: Batch) -> Tensor:
             features = window.features(batch, self.device)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from support import tiny
+from support import synonyms, tiny
 from support.encoder_checkpoints import classic
 
 from semsearch.training import losses, trainable
@@ -119,6 +119,23 @@ def test_the_cached_gradient_is_the_uncached_with_dropout(tmp_path):
     assert whole[0] != pytest.approx(ours(contrast, model, PART_TOKENS=1 << 20)[0], abs=1e-4), (
         "dropout is drawn by part"
     )
+
+
+def test_a_part_takes_the_same_memory_however_wide_the_model_is(tmp_path, monkeypatch):
+    student = TrainableEncoder(str(classic(tmp_path / "m")), QUESTIONS, PASSAGES, device="cpu")
+    whole, _, tokens = student._parts("document", PASSAGES)
+    assert len(whole) == 1
+    monkeypatch.setattr(trainable, "PART_BYTES", {"cpu": tokens // 3 * student._state_bytes})
+    parts, chosen, _ = student._parts("document", PASSAGES)
+    assert len(parts) >= 3
+    assert sorted(number for own in chosen for number in own.tolist()) == list(range(len(PASSAGES)))
+
+
+def test_a_table_is_gone_through_at_once(tmp_path):
+    student = TrainableEncoder(str(synonyms.table(tmp_path / "static")), [], ["the cat sat", "a dog"] * 5_000)
+    parts, chosen, tokens = student._parts("document", student._texts["document"])
+    assert tokens > trainable.PART_TOKENS["cpu"]
+    assert (len(parts), len(chosen[0])) == (1, 10_000)
 
 
 def test_what_may_answer_is_no_negative_and_a_pair_counts_what_it_weighs():
