@@ -234,11 +234,12 @@ class WordCandidates:
         """The passages of a document that share a word with a query, or hold a phrase of it."""
         totals, (title, passages) = self._totals, document.words
         several = totals.passages != totals.documents
+        there = set(title).union(*passages)
         counts = [
             (weight, TITLE * title.count(code), [passage.count(code) for passage in passages])
             for code, weight in weights.words.items()
+            if code in there
         ]
-        counts = [one for one in counts if one[1] or any(one[2])]
         whole = 0.0
         if several:
             held_back = norm(len(title) + sum(map(len, passages)), totals.mean_whole)
