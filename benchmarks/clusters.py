@@ -6,7 +6,8 @@ Bare: the very bytes of the bulk requests that semsearch sent, sent again, one a
 mapping; a search by `knn` with the same depth, filter and fields, which brings the texts and vectors of the first; a
 `match` of the same words. semsearch: `Collection.add` with given vectors, `search` with a vector and by words, so that
 no encoding is in it. Searches are interleaved, a query at a time, and as many other queries are asked before, for what
-runs for the first time is compiled meanwhile. Both indexes are merged before, and what they take is counted then. More rows than there are questions are points between two of them; `--alone` leaves the bare requests out.
+runs for the first time is compiled meanwhile. Both indexes are merged before, and what they take is counted then. More
+rows than there are questions are points between two of them; `--alone` leaves the bare requests out.
 """
 
 from __future__ import annotations
