@@ -422,6 +422,29 @@ def test_what_is_taken_for_granted_is_asked_again_where_it_moved(url, cats, monk
         assert [hit.id for hit in cats.search("dog", mode="lexical", k=1)] == ["new"]
 
 
+def test_an_index_that_is_gone_is_no_error_where_another_took_its_place(server, url, cats):
+    with opened(url) as other:
+        cats.search("cat", mode="lexical")
+        known = cats.engine._latest
+        other.change_language("de")
+        server.ask("DELETE", f"/{quote(known.index)}")  # as somebody does in the end
+        for mode in ("lexical", "hybrid"):
+            cats.engine._latest = known
+            assert len(cats.search("cat", mode=mode, k=6)) == 6
+
+
+def test_words_of_a_title_alone_weigh_as_in_a_folder(url, tmp_path):
+    documents = [Document("a", "on the mat", "cats"), Document("b", "cats on a mat"), Document("c", "mats", "the mat")]
+    found = []
+    for home in (str(tmp_path), url):
+        with semsearch.create("titles", home=home, encoder=HashEncoder()) as collection:
+            collection.add(documents)
+            hits = collection.search("cats mat", mode="lexical", k=3)
+            found.append([(hit.id, pytest.approx(hit.score, rel=2e-6)) for hit in hits])
+    assert found[0] == found[1]
+    assert {one for one, _ in found[0]} == {"a", "b", "c"}
+
+
 def test_the_state_is_read_beside_what_is_asked(cats, monkeypatch):
     """Neither waits for the other; what searches answer waits for both."""
     cats.search("cat", mode="lexical")
