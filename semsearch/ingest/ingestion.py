@@ -196,10 +196,11 @@ class Ingestion:
         self._origin = origin
         self._reader = reader or ObjectReader()
         self._engine = engine
-        self._language_field: str | None = engine.settings.get(LANGUAGE_FIELD)
+        settings = engine.settings
+        self._language_field: str | None = settings.get(LANGUAGE_FIELD)
         self._failures: list[DataError] = []
         self._encoding = Encoding(
-            encoder, bool(engine.settings["passages"]), None if on_error is None else self._failures.append
+            encoder, bool(settings["passages"]), None if on_error is None else self._failures.append
         )
         check_splitting(engine, self._encoding.splitter.identity)
         self._on_error = on_error
@@ -210,7 +211,7 @@ class Ingestion:
         self._enough = BATCH_CHARACTERS[0]
         self._read = 0
         self._changes = IngestResult()
-        self._doubt = ModelDoubt(engine)
+        self._doubt = ModelDoubt(engine, settings)
         self._ahead: EncodingAhead[EncodedBatch] = EncodingAhead()
         self._under_way: ReadBatch | None = None  # what is encoded ahead
 
@@ -365,7 +366,8 @@ def add_precomputed(
     """Commit documents under vectors `(len(documents), dim)` that were made elsewhere, one for each whole document."""
     if len(vectors) != len(documents):
         raise DimensionMismatch(f"{len(documents)} documents came with {len(vectors)} vectors.")
-    cosine = Metric(engine.settings["metric"]) == Metric.COSINE
+    settings = engine.settings
+    cosine = Metric(settings["metric"]) == Metric.COSINE
     zero = set(np.flatnonzero(~np.any(vectors, axis=1)).tolist()) if cosine else set()
     with uncollected():
         made = list(map((reader or ObjectReader()).tried, documents))
@@ -375,7 +377,7 @@ def add_precomputed(
             if isinstance(document, Document) and isinstance(document.id, str)
         }
     changes = IngestResult()
-    doubt = ModelDoubt(engine)
+    doubt = ModelDoubt(engine, settings)
     rows = vectors[:, None]
     for start in range(0, len(documents), BATCH_DOCUMENTS):
         entries: list[Entry] = []

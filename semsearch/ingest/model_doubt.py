@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from semsearch.encoder.catalog import doubt_of_languages
-from semsearch.engine import Engine
+from semsearch.engine import Engine, Settings
 from semsearch.errors import SemsearchError
 from semsearch.ingest.identification import beginning_of, foreign_of, letters_by_language
 from semsearch.types import IMAGE_FORMAT, Document
@@ -23,9 +23,10 @@ ANY_OTHER = ("und",)  # a language that is not English
 class ModelDoubt:
     """One run's: it sees batches of documents, and tells at the end."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        """`settings`: the engine's, as they were read just now."""
         self._engine = engine
-        name = (engine.settings.get("encoder") or {}).get("name")
+        name = (settings.get("encoder") or {}).get("name")
         self._model = name if name and doubt_of_languages(name, ANY_OTHER) else None
         self._letters: Counter[str] = Counter()
 

@@ -41,7 +41,7 @@ def load_parts(folder: PartFolder, engine: Engine, progress: Callable[[Progress]
     check_splitting(engine, folder.header.splitting)
     folder.check()
     changes, read = IngestResult(skipped=folder.skipped, truncated=folder.truncated), 0
-    doubt = ModelDoubt(engine)
+    doubt = ModelDoubt(engine, engine.settings)
     for batch in _batches(folder):
         find_languages(engine, [entry.record.document for entry in batch])
         new, relabelled = _sorted(engine, batch)

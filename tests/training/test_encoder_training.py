@@ -204,6 +204,22 @@ def test_who_is_killed_when_the_model_is_out_finds_it_done_by_the_same_command(s
     assert names["part"] == names["whole"]
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_folder_of_somebody_elses_that_is_called_as_a_runs_is_not_deleted(linked, home, judged, tmp_path):
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "thesis.txt").write_text("mine")
+    out = tmp_path / "out"
+    out.mkdir()
+    if linked:
+        (out / "training.done").symlink_to(own)
+    else:
+        own.rename(out / "training.done")
+    with pytest.raises(UsageError, match="is there already and not empty"):
+        trained(home, judged, out)
+    assert (out / "training.done" / "thesis.txt").read_text() == "mine"
+
+
 def test_the_time_is_told_of_all_that_will_be_done(home, judged, tmp_path, monkeypatch):
     """Five heads where all questions choose in turn, each asked at each share of each pass."""
     took, now = 0.05, [0.0]
