@@ -16,7 +16,7 @@ from semsearch.training.written import written
 RUN_FOLDER = "training"  # the folder of a run, within the one that its model goes to
 PUBLISHING = "publishing"  # a file in it: the model is on its way out
 DONE_FOLDER = "training.done"  # what a run's folder is called while it is deleted …
-DONE = "done"  # … and the file in it that goes last: what somebody else calls so is not deleted
+LAST = "done"  # … and the file in it that goes last: what somebody else calls so is not deleted
 RUN_IDENTITY = "identity.json"  # a file in it: what the run is of
 
 
@@ -37,7 +37,7 @@ def folder_with_room(out: Path) -> Path:
 
 def delete_run(work: Path) -> None:
     """Delete the folder of a run that is done; who is killed before has the run whole, and who is after the model."""
-    (work / DONE).touch()
+    (work / LAST).touch()
     _delete(work.rename(work.with_name(DONE_FOLDER)))
 
 
@@ -45,7 +45,7 @@ def _delete(gone: Path) -> None:
     for path in gone.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-        elif path.name != DONE:
+        elif path.name != LAST:
             path.unlink()
     shutil.rmtree(gone)
 
@@ -57,7 +57,7 @@ def finish_deleting(out: Path) -> None:
         UsageError: There was something: the run is done.
     """
     gone = out / DONE_FOLDER
-    if gone.is_dir() and not gone.is_symlink() and ((gone / DONE).is_file() or not any(gone.iterdir())):
+    if gone.is_dir() and not gone.is_symlink() and ((gone / LAST).is_file() or not any(gone.iterdir())):
         _delete(gone)
         raise UsageError(f"the model is in {out} already, and what was left of its run is gone now: nothing is to do.")
 
