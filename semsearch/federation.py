@@ -282,9 +282,10 @@ class Federation:
         ]
         for own in zip(*(found for _, found in answers), strict=True):
             lists = []
-            told: list[str] = []
+            saying: dict[str, list[str]] = {}  # which collections, of each note
             for (collection, _), hits in zip(answers, own, strict=True):
-                told += [f"{collection.name}: {note}" for note in hits.notes]
+                for note in hits.notes:
+                    saying.setdefault(note, []).append(collection.name)
                 for hit in hits:
                     hit.collection = collection.name
                 scale = scales.get(collection.name)
@@ -292,6 +293,10 @@ class Federation:
             best = [hit for _, hit in merge(*lists, key=lambda pair: pair[0])][:k]
             for rank, hit in enumerate(best, start=1):
                 hit.rank = rank
+            told = [
+                note if len(names) == len(self.collections) else f"{', '.join(names)}: {note}"
+                for note, names in saying.items()
+            ]
             yield Hits(best, (*notes, *lost, *told))
 
 

@@ -157,6 +157,17 @@ def test_one_that_cannot_be_asked_is_told_and_the_others_answer(two):
         both.search(query, k=0)
 
 
+def test_what_all_collections_say_is_told_once_and_of_some_with_their_names():
+    with (
+        made("a", HashEncoder(16), seed=1) as a,
+        made("b", HashEncoder(16), seed=2) as b,
+        made("c", HashEncoder(16), Document("other", "elsewhere"), seed=3) as c,
+    ):
+        unknown = "no word of the query is found: these are answers by meaning alone."
+        assert Federation([a, b]).search("elsewhere", mode="hybrid").notes == (unknown,)
+        assert Federation([a, c, b]).search("elsewhere", mode="hybrid").notes == (f"a, b: {unknown}",)
+
+
 def test_many_queries_and_timings(two):
     both, query = two
     timings = {}
