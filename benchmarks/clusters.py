@@ -142,6 +142,7 @@ def main() -> None:
         print(f"{way:24} {p50:8.2f} ms p50 {p95:8.2f} ms p95   {p50 / base:.2f} x bare{recall}")
     if options.out:
         record = {"benchmark": "clusters", "flavour": connection.dialect.flavour, "nodes": nodes, "rows": len(rows)}
+        record |= {"shards": connection.address.shards, "replicas": connection.address.replicas}
         record |= {"seconds": seconds, "bytes": size[0], "raw": raw, "ms": told}
         with options.out.open("a") as file:
             file.write(json.dumps(record) + "\n")

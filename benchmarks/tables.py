@@ -319,12 +319,14 @@ def late(records: list[Record]) -> Iterator[Row]:
 
 def clusters(records: list[Record]) -> Iterator[Row]:
     """Of each run a row for loading, for what it takes on disk, and for each search."""
-    yield "server", "nodes", "passages", "what", "semsearch", "bare", "times", "recall"
+    yield "server", "nodes", "shards", "replicas", "passages", "what", "semsearch", "bare", "times", "recall"
     for r in records:
-        own = r["flavour"], f"{r['nodes']}", f"{r['rows']:,}"
+        own = r["flavour"], f"{r['nodes']}", f"{r['shards']}", f"{r['replicas']}", f"{r['rows']:,}"
         load, bare = r["seconds"]["load"], r["seconds"].get("load, bare")
         told = ("", "") if bare is None else (f"{bare:,.1f} s", f"{load / bare:.2f}")
         yield *own, "load", f"{load:,.1f} s", *told, ""
+        if "merge" in r["seconds"]:
+            yield *own, "merge", f"{r['seconds']['merge']:,.1f} s", "", "", ""
         yield (
             *own,
             "disk",

@@ -109,16 +109,23 @@ def test_a_benchmark_of_servers_is_run_for_each_that_it_knows(folder, monkeypatc
 
 
 def test_a_cluster_is_told_with_what_the_bare_requests_take(folder):
-    own = {"flavour": "opensearch", "nodes": 1, "rows": 1000, "bytes": 3_000_000, "raw": 2_000_000}
+    own = {"flavour": "opensearch", "nodes": 1, "shards": 3, "replicas": 0, "rows": 1000}
+    own |= {"bytes": 3_000_000, "raw": 2_000_000}
     ms = {"words, bare": {"p50": 2.0, "recall": None}, "words": {"p50": 3.0, "recall": None}}
     alone = {"seconds": {"load": 4.0}, "ms": {"dense": {"p50": 5.0, "recall": 0.5}}}
-    written(folder, "clusters", {**own, "seconds": {"load": 4.0, "load, bare": 5.0}, "ms": ms}, {**own, **alone})
+    written(
+        folder,
+        "clusters",
+        {**own, "seconds": {"load": 4.0, "load, bare": 5.0, "merge": 6.0}, "ms": ms},
+        {**own, **alone},
+    )
     results.render()
     page = results.PAGE.read_text()
-    assert "| opensearch | 1 | 1,000 | load | 4.0 s | 5.0 s | 0.80 |  |" in page
-    assert "| opensearch | 1 | 1,000 | disk | 3.0 MB | 2.0 MB | 1.50 |  |" in page
-    assert "| opensearch | 1 | 1,000 | words | 3.00 ms | 2.00 ms | 1.50 |  |" in page
-    assert "| opensearch | 1 | 1,000 | dense | 5.00 ms |  |  | 0.5000 |" in page
+    assert "| opensearch | 1 | 3 | 0 | 1,000 | load | 4.0 s | 5.0 s | 0.80 |  |" in page
+    assert "| opensearch | 1 | 3 | 0 | 1,000 | merge | 6.0 s |  |  |  |" in page
+    assert "| opensearch | 1 | 3 | 0 | 1,000 | disk | 3.0 MB | 2.0 MB | 1.50 |  |" in page
+    assert "| opensearch | 1 | 3 | 0 | 1,000 | words | 3.00 ms | 2.00 ms | 1.50 |  |" in page
+    assert "| opensearch | 1 | 3 | 0 | 1,000 | dense | 5.00 ms |  |  | 0.5000 |" in page
 
 
 def test_asked_alone_it_says_what_to_add(folder, monkeypatch, capsys):
