@@ -22,6 +22,7 @@ from semsearch.cluster.document_store import DOCUMENTS_READ, TEXT_FIELDS, Docume
 from semsearch.cluster.index_totals import IndexTotals
 from semsearch.cluster.nearest_documents import VECTOR_DOCUMENTS, VECTOR_FIELDS, NearestDocuments
 from semsearch.cluster.word_candidates import WordCandidates
+from semsearch.cluster.word_counts import WordCounts
 from semsearch.engine import Candidates, Settings, StateMoved
 from semsearch.errors import DocumentChanged
 from semsearch.search.analysis import analysed
@@ -42,12 +43,14 @@ class ClusterView:
         store: DocumentStore,
         state: StateOfCollection,
         depth: int | None,
+        counts: WordCounts,
         *,
         prompt: bool = False,
         texts: bool | None = None,
     ) -> None:
         """`depth`: how many passages a walk of the graph keeps; None where searches are exact.
 
+        `counts`: of words, of the collection.
         `prompt`: what was written anew between two requests is a `StateMoved`, for who asks begins again.
         `texts`: see `NearestDocuments`.
         """
@@ -60,12 +63,14 @@ class ClusterView:
         self.depth = depth
         self._prompt = prompt
         self._texts = texts
+        self._counts = counts
         self.totals = IndexTotals(store.connection, store.index)
         self._read: dict[int, StoredDocument] = {}
 
     @cached_property
     def _words(self) -> WordCandidates:
-        return WordCandidates(self._store, self.totals, languages_of(self.settings), texts=bool(self._texts))
+        languages, texts = languages_of(self.settings), bool(self._texts)
+        return WordCandidates(self._store, self.totals, languages, self._counts, texts=texts)
 
     @cached_property
     def nearest(self) -> NearestDocuments:
@@ -75,8 +80,7 @@ class ClusterView:
     @property
     def version(self) -> object:
         """See `EngineView.version`."""
-        totals = self.totals
-        return (self._state.index, self._state.source["version"], totals.words, totals.revisions)
+        return (self._state.source["version"], self.totals.state)
 
     @property
     def passages(self) -> int:

@@ -34,6 +34,7 @@ from semsearch.cluster.second_index import (
     map_vectors,
     retired,
 )
+from semsearch.cluster.word_counts import WordCounts
 from semsearch.engine import (
     Capabilities,
     Compacted,
@@ -93,6 +94,7 @@ class ClusterEngine:
         self._closed = False
         self._unseen = False  # whether something was written here that searches may not see
         self._texts: bool | None = None  # whether they were short when they were last looked at
+        self._word_counts = WordCounts()
         self._latest: StateOfCollection | None = None  # that was read
         self._lock = threading.Lock()
         self.origins = ClusterOrigins(connection, state, self._searchable, self._writable)
@@ -203,7 +205,8 @@ class ClusterEngine:
         store = self._store(state)
         self._refresh(store)
         graph = state.settings.get(WALK)
-        view = ClusterView(store, state, int(graph["k"]) if graph else None, prompt=prompt, texts=self._texts)
+        depth = int(graph["k"]) if graph else None
+        view = ClusterView(store, state, depth, self._word_counts, prompt=prompt, texts=self._texts)
         yield view
         if view.totals.read:
             self._texts = view.totals.short_texts

@@ -85,6 +85,11 @@ class IndexTotals:
         """What any change of a document changes."""
         return float(self._values["rev"])
 
+    @property
+    def state(self) -> object:
+        """What any change of the index changes."""
+        return (self._index, self.words, self.revisions)
+
     @cached_property
     def words(self) -> WordTotals:
         """What scores by words need to know."""

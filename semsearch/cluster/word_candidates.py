@@ -31,6 +31,7 @@ from semsearch.cluster.word_bounds import (
     idf,
     norm,
 )
+from semsearch.cluster.word_counts import WordCounts
 from semsearch.engine import Candidates
 from semsearch.errors import CollectionDamaged
 from semsearch.search.analysis import analysed, asked
@@ -118,13 +119,23 @@ class WordCandidates:
     """The passages of one index by their words; phrases are looked up once a view."""
 
     def __init__(
-        self, store: DocumentStore, counted: IndexTotals, languages: Languages, *, texts: bool = False
+        self,
+        store: DocumentStore,
+        counted: IndexTotals,
+        languages: Languages,
+        counts: WordCounts,
+        *,
+        texts: bool = False,
     ) -> None:
-        """`texts`: whether those of documents are short, so that they may come with first candidates."""
+        """`texts`: whether those of documents are short, so that they may come with first candidates.
+
+        `counts`: what other views were told already.
+        """
         self._store = store
         self._texts = texts and store.connection.dialect.light_sources
         self._connection: ClusterConnection = store.connection
         self._counted = counted
+        self._counts = counts
         self._languages = languages
         self._held: dict[tuple[str, bool], dict[int, int]] = {}
         self._copies = secrets.token_hex(8)
@@ -268,18 +279,22 @@ class WordCandidates:
         self, weights: Mapping[str, float], phrases: Mapping[int, float], page: Clause
     ) -> tuple[_Weights, ServerStatistics | None, list[Any]]:
         """What the words of a query weigh, what the server counts of them, and the hits of a first page."""
-        codes = list(weights)
-        alone, together = codes[:MOST_ALONE], codes[MOST_ALONE:]
-        bodies = [_counted(code) for code in alone]
-        for at in range(0, len(together), MOST_CLAUSES):
-            filters = {code: {"term": {"words": code}} for code in together[at : at + MOST_CLAUSES]}
-            bodies.append({"size": 0, "query": IS_DOCUMENT, "aggs": {"own": {"filters": {"filters": filters}}}})
-        bodies += [_explained(codes[:MOST_CLAUSES]), page]
-        *counted, told, first = self._counted.searches(bodies, copies=self._copies)
-        documents = self._totals.documents
-        counts = {code: int(said["hits"]["total"]["value"]) for code, said in zip(alone, counted, strict=False)}
-        for said in counted[len(alone) :]:
-            counts |= {code: int(own["doc_count"]) for code, own in said["aggregations"]["own"]["buckets"].items()}
+        seen, known = self._counts.latest
+        if self._counted.read and seen != self._counted.state:
+            known = {}
+        lacking = [code for code in weights if code not in known]
+        own = _counting(lacking)
+        *said, told, first = self._counted.searches(
+            [*own, _explained(list(weights)[:MOST_CLAUSES]), page], copies=self._copies
+        )
+        counts = _counts(lacking, said)
+        documents, state = self._totals.documents, self._counted.state
+        there = [code for code in weights if code in known]
+        if there and seen != state:  # it was told of a state that is gone
+            said = self._connection.searches(self._store.index, _counting(there), copies=self._copies)
+            counts |= _counts(there, said)
+        self._counts.learn(state, counts)
+        counts = {code: counts[code] if code in counts else known[code] for code in weights}
         live = {code: count for code, count in counts.items() if count}
         words = {code: weights[code] * idf(count, documents) for code, count in live.items()}
         served = ServerStatistics.of(told["hits"]["hits"])
@@ -360,6 +375,24 @@ def _wordless() -> CollectionDamaged:
         "documents lack their words as they are kept now: an older semsearch, or somebody else, wrote them. 'semsearch "
         "repair' makes them anew."
     )
+
+
+def _counting(codes: Sequence[str]) -> list[Clause]:
+    """What has the server tell how many documents hold each word: see `_counts`."""
+    bodies, together = [_counted(code) for code in codes[:MOST_ALONE]], codes[MOST_ALONE:]
+    for at in range(0, len(together), MOST_CLAUSES):
+        filters = {code: {"term": {"words": code}} for code in together[at : at + MOST_CLAUSES]}
+        bodies.append({"size": 0, "query": IS_DOCUMENT, "aggs": {"own": {"filters": {"filters": filters}}}})
+    return bodies
+
+
+def _counts(codes: Sequence[str], said: Sequence[Any]) -> dict[str, int]:
+    """What it told."""
+    alone = codes[:MOST_ALONE]
+    counts = {code: int(own["hits"]["total"]["value"]) for code, own in zip(alone, said, strict=False)}
+    for one in said[len(alone) :]:
+        counts |= {code: int(own["doc_count"]) for code, own in one["aggregations"]["own"]["buckets"].items()}
+    return counts
 
 
 def _counted(code: str) -> Clause:

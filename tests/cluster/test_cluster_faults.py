@@ -13,7 +13,7 @@ pytest.importorskip("orjson", reason="the extra 'opensearch' is not installed")
 
 import semsearch
 from semsearch.cluster import engine as cluster_engine
-from semsearch.cluster import nearest_documents, word_candidates
+from semsearch.cluster import nearest_documents, word_candidates, word_counts
 from semsearch.cluster.cluster_filters import UNFILTERED
 from semsearch.cluster.dialects import ClusterAnswer, RequestTimeout
 from semsearch.cluster.document_store import DocumentStore
@@ -33,6 +33,7 @@ from semsearch.errors import (
 )
 from semsearch.search import engine_recall
 from semsearch.search.fields import VALUED, fields_of
+from semsearch.search.query_syntax import parse
 from semsearch.search.where import Compare, Value
 from semsearch.server.facets import facets, most_frequent
 from semsearch.testing.encoder import HashEncoder
@@ -405,6 +406,39 @@ def test_where_nothing_was_removed_words_are_asked_about_once(cats, monkeypatch)
     requests = asked(monkeypatch, cats, "_msearch")
     assert len(cats.search("number 1 2", mode="lexical", k=3)) == 3  # no document has all of these
     assert len(requests) == 1
+
+
+def test_what_words_count_is_asked_again_only_where_something_changed(url, tmp_path, cats, monkeypatch):
+    """Whoever changed it, and however many documents there are of it then."""
+    with semsearch.create("cats", home=tmp_path, encoder=HashEncoder()) as folder, opened(url) as other:
+        folder.add(CATS)
+        requests = asked(monkeypatch, cats, "_msearch")
+
+        def found(query):
+            """How many words were counted, once the scores are those of the folder."""
+            before = len(requests)
+            here, there = (
+                {hit.id: pytest.approx(hit.score, rel=2e-6) for hit in one.search(query, mode="lexical", k=9)}
+                for one in (folder, cats)
+            )
+            assert here == there
+            return sum(body.count(b'"query":{"term":{"words"') for body in requests[before:])
+
+        assert [found(query) for query in ("cat number 1", "cat number 1", "cat number 2", "number 2")] == [3, 0, 1, 0]
+        for one in (folder, other):  # as many documents, passages and words as before
+            one.add([Document("c1", "dog number 1")])
+        assert [found(query) for query in ("cat number 1", "number 1 cat", "cat 2")] == [3, 0, 1]
+        for one in (folder, other):
+            one.remove(["c3"])
+        with cats.engine.view() as view:
+            assert view.totals.words.documents == len(CATS) - 1  # what changed is known beforehand
+            assert len(view.lexical(parse("cat number"), 9, allowed=None, grouped=True).keys) == len(CATS) - 1
+        assert [found(query) for query in ("cat number 1", "number 3")] == [1, 1]
+    monkeypatch.setattr(word_counts, "MOST_WORDS", 3)
+    counts = word_counts.WordCounts()
+    for number in range(6):
+        counts.learn("state", {f"w{number}": number})
+    assert counts.latest == ("state", {"w3": 3, "w4": 4, "w5": 5})
 
 
 def test_what_is_taken_for_granted_is_asked_again_where_it_moved(url, cats, monkeypatch):
