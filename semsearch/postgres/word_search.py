@@ -33,6 +33,8 @@ from semsearch.search.term_weights import DOCUMENT_SHARE, K1, TITLE, B, weighed
 SEARCHED_DOCUMENTS = 256  # at a time, where a phrase is looked for in texts
 SEEDS = 3  # times as many documents as are wanted are looked at first …
 SEEDS_SHARE = 0.125  # … but no greater share of all
+DEARER = 4  # times, to look a posting up than to read it where all are read; what the essential words bring …
+LIKELY = 30  # … is guessed to be so many times what is wanted, and no more than the documents that hold one
 LOOKED_UP = 4096  # words of passages, at most, where those are few
 LOWERED = 1 - 2.0**-21  # of a score, below which none is rounded up to it
 _TERM_FREQUENCIES = b"SELECT word, term, documents FROM terms WHERE word = ANY(%s) AND documents > 0"
@@ -58,7 +60,7 @@ _PARTS = {
 # what it and those that may add less add together.
 _ASKED = b"""
 WITH asked AS MATERIALIZED (
-    SELECT term, most, sum(documents) OVER (ORDER BY most DESC, term) - documents AS before,
+    SELECT term, most, documents, sum(documents) OVER (ORDER BY most DESC, term) - documents AS before,
         sum(most) OVER (ORDER BY most, term DESC) AS reached
     FROM (
         SELECT t.term, t.documents,
@@ -69,7 +71,11 @@ WITH asked AS MATERIALIZED (
 )"""
 _PARTED = b"""
 , parted AS MATERIALIZED (
-    SELECT w.term, w.most, NOT (%%(few)s OR w.reached < sure.score) AS essential FROM asked AS w CROSS JOIN sure
+    SELECT w.term, w.most, NOT (%%(few)s OR (
+        w.reached < sure.score AND w.documents > %%(dearer)s * least(
+            %%(likely)s, (SELECT min(before) FROM asked WHERE reached < (SELECT score FROM sure))
+        )
+    )) AS essential FROM asked AS w CROSS JOIN sure
 )"""
 # What a document must have of the essential words to be near enough.
 _BAR = b"""
@@ -300,6 +306,8 @@ def _values(
         "seeds": 0 if few or boosted else min(int(seeds), int(SEEDS_SHARE * counts.documents)),
         "depth": counts.passages + 1 if boosted else k,  # a phrase may add anything, so that all are scored
         "lowered": LOWERED,
+        "dearer": DEARER,
+        "likely": LIKELY * k,
         "keys": list(boosted),
         "phrases": list(map(float, boosted.values())),
         "title": float(TITLE),

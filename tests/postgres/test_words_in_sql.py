@@ -1,7 +1,5 @@
 """Words in SQL: what is not looked at can't be among the best, and what is found is what a folder finds."""
 
-from itertools import product
-
 import numpy as np
 import pytest
 
@@ -33,7 +31,7 @@ def entries(count, passages, seed):
         yield Entry(Record.of(document), spans, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
-def asked(seed, count=8):
+def asked(seed, count=5):
     """Queries of rare and common words, some of them of nothing else."""
     generator = np.random.default_rng(seed)
     for _ in range(count):
@@ -65,7 +63,7 @@ def both(request, server, tmp_path_factory):
 )
 def test_a_folder_finds_the_same(both, where):
     here, there = both
-    for by, k in product(("document", None), (1, 10, 300)):
+    for by, k in (("document", 1), ("document", 10), (None, 10), (None, 300)):
         for query in asked(seed=k):
             wanted = here.search(query, k=k, mode="lexical", where=where, group_by=by)
             found = there.search(query, k=k, mode="lexical", where=where, group_by=by)
