@@ -56,7 +56,7 @@ SELECT key, doc, start, "end", vector_send(vector) FROM passages WHERE key > %s 
 """
 
 
-KEPT_FILTERS = 16
+KNOWN_FILTERS = 16
 
 
 class Remembered:
@@ -79,7 +79,7 @@ class Remembered:
         if known is None:
             documents = documents_allowed(session, where)
             known = PassageFilter.of_documents(session, documents, state.documents)
-            kept = list(self._filters.items())[1 - KEPT_FILTERS :]
+            kept = list(self._filters.items())[1 - KNOWN_FILTERS :]
             self._filters = dict(kept) | {(state.version, where): known}
         return known
 

@@ -46,7 +46,7 @@ SELECT s.version, s.schema, s.analysis, s.encoding, given.* FROM state AS s
 LEFT JOIN (SELECT true AS there, one.* FROM (%b) AS one) AS given ON true
 """
 
-Ask: TypeAlias = Callable[[bytes, Mapping[str, Any] | Sequence[Any]], list[TupleRow]]
+Statements: TypeAlias = Callable[[bytes, Mapping[str, Any] | Sequence[Any]], list[TupleRow]]
 
 
 class HeldRows:
@@ -73,7 +73,7 @@ class LaterSession:
     def __init__(
         self,
         begin: Callable[[], AbstractContextManager[DatabaseSession]],
-        ask: Ask,
+        ask: Statements,
         check: Callable[[int, int, int, int], None],
     ) -> None:
         """`ask` runs a statement in a transaction of its own; `check` looks at the versions of the state."""

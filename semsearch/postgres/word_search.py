@@ -35,7 +35,7 @@ SEEDS = 3  # times as many documents as are wanted are looked at first …
 SEEDS_SHARE = 0.125  # … but no greater share of all
 DEARER = 4  # times, to look a posting up than to read it where all are read; what the essential words bring …
 LIKELY = 30  # … is guessed to be so many times what is wanted, and no more than the documents that hold one
-LOOKED_UP = 4096  # words of passages, at most, where those are few
+PROBED = 4096  # words of passages, at most, where those are few
 LOWERED = 1 - 2.0**-21  # of a score, below which none is rounded up to it
 _TERM_FREQUENCIES = b"SELECT word, term, documents FROM terms WHERE word = ANY(%s) AND documents > 0"
 _HOLDING = b"SELECT doc FROM postings WHERE term = ANY(%s) GROUP BY doc HAVING count(DISTINCT term) = %s"
@@ -296,7 +296,7 @@ def _values(
     weights: Mapping[str, float], boosted: Mapping[int, float], counts: WordCounts, k: int, condition: PassageFilter
 ) -> dict[str, Any]:
     most = condition.most
-    few = most is not None and most * len(weights) * counts.passages <= LOOKED_UP * counts.documents
+    few = most is not None and most * len(weights) * counts.passages <= PROBED * counts.documents
     seeds = SEEDS * k if most is None else SEEDS * k * counts.documents / max(most, 1)
     return condition.values | {
         "words": list(weights),
