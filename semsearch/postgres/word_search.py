@@ -78,7 +78,7 @@ _PARTED = b"""
     )) AS essential FROM asked AS w CROSS JOIN sure
 )"""
 # What a document must have of the essential words to be near enough.
-_BAR = b"""
+_NEAR_ENOUGH = b"""
 , bar AS MATERIALIZED (
     SELECT greatest(
         (SELECT score FROM sure),
@@ -106,7 +106,7 @@ _OF_ONE_PASSAGE = (
     UNION ALL
     SELECT p.key, p.doc, 0, true FROM passages AS p WHERE %%(few)s AND %(condition)b
 )"""
-    + _BAR
+    + _NEAR_ENOUGH
     + b"""
 , of_words AS (
     SELECT near.key, near.doc, near.score + coalesce((
@@ -142,7 +142,7 @@ _OF_PASSAGES = (
 ), reached AS MATERIALIZED (
     SELECT p.doc, %(of_document)b AS score, bool_or(p.allowed) AS found FROM partial AS p GROUP BY p.doc
 )"""
-    + _BAR
+    + _NEAR_ENOUGH
     + b"""
 , likely AS MATERIALIZED (
     SELECT doc FROM reached WHERE score >= (SELECT score FROM bar)
@@ -175,7 +175,7 @@ _SCORED_WITH_PHRASES = b"""
         SELECT * FROM of_words UNION ALL SELECT * FROM of_phrases
     ) AS parts GROUP BY key, doc HAVING sum(score) > 0
 )"""
-_NEAR = b"""
+_AS_NEAR = b"""
 , near AS MATERIALIZED (
     SELECT p.key, p.doc, p.start, p."end", NULL::vector AS vector, -best.score::float8 AS distance
     FROM (%b) AS best JOIN passages AS p USING (key)
@@ -230,7 +230,7 @@ class WordSearch:
             ordered = sorted((distance, key, doc) for key, doc, _, distance in rows)
             return _found([(key, doc, -distance) for distance, key, doc in ordered])
 
-        return AtOnce(statement + _NEAR % best, values, found)
+        return AtOnce(statement + _AS_NEAR % best, values, found)
 
     def _asked(
         self, query: Query, k: int, allowed: PassageFilter | None, boosted: Mapping[int, float], grouped: bool
