@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -146,7 +146,7 @@ class DatabaseConnections:
         with told(self.location), self._begun(statement, as_it_is=True) as begun:
             yield begun
 
-    def at_once(self, first: bytes, statement: bytes, values: dict[str, Any]) -> list[TupleRow]:
+    def at_once(self, first: bytes, statement: bytes, values: Mapping[str, Any] | Sequence[Any]) -> list[TupleRow]:
         """The rows of a statement that reads, in a transaction of its own: one round trip.
 
         Args:

@@ -41,7 +41,7 @@ from semsearch.postgres import (
 )
 from semsearch.postgres.connections import DatabaseConnections, DatabaseSession, one
 from semsearch.postgres.origins import PostgresOrigins
-from semsearch.postgres.postgres_view import PostgresView, SparseCount
+from semsearch.postgres.postgres_view import PostgresView, Remembered
 from semsearch.postgres.prompt_view import LaterSession, PromptView
 from semsearch.postgres.state_row import (
     READ_STATE,
@@ -88,7 +88,7 @@ class PostgresEngine:
         self._connections = connections
         self._known: tuple[int, Settings] | None = None  # the settings of a version
         self._latest: tuple[StateRow, Settings] | None = None  # the state that was seen last
-        self._lacking = SparseCount()
+        self._remembered = Remembered()
         self._numbered: frozenset[str] = frozenset()  # words that have a number, of those that were written here
         self.origins = PostgresOrigins(self._session, self._writing)
         try:
@@ -129,8 +129,10 @@ class PostgresEngine:
         state, settings = known
         walk = graph.walk(settings, of="session")
 
-        def check(schema: int, analysis: int, encoding: int) -> None:
+        def check(version: int, schema: int, analysis: int, encoding: int) -> None:
             self._check_versions(state._replace(schema=schema, analysis=analysis, encoding=encoding))
+            if version != state.version:
+                raise StateMoved
 
         @contextmanager
         def begin() -> Iterator[DatabaseSession]:
@@ -139,12 +141,12 @@ class PostgresEngine:
                     raise StateMoved
                 yield session
 
-        def ask(statement: bytes, values: dict[str, Any]) -> list[TupleRow]:
+        def ask(statement: bytes, values: Mapping[str, Any] | Sequence[Any]) -> list[TupleRow]:
             return self._connections.at_once(walk, statement, values)
 
         try:
-            with LaterSession(begin) as later:
-                yield PromptView(later, ask, check, state, settings, self._over(state, settings), self._lacking)
+            with LaterSession(begin, ask, check) as later:
+                yield PromptView(later, state, settings, self._over(state, settings), self._remembered)
         except StateMoved:
             self._latest = None
             raise
@@ -220,7 +222,7 @@ class PostgresEngine:
     @contextmanager
     def _viewed(self) -> Iterator[tuple[DatabaseSession, PostgresView]]:
         with self._reading() as (session, state, settings):
-            yield session, PostgresView(session, state, settings, self._over(state, settings), self._lacking)
+            yield session, PostgresView(session, state, settings, self._over(state, settings), self._remembered)
 
     def counts(self) -> tuple[int, int]:
         """See `Engine.counts`."""

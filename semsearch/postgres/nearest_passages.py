@@ -46,12 +46,12 @@ ORDER BY %s %s %%(query)s::%s LIMIT %%(most)s
 _NEAR_WALKED = b"""
 WITH near AS MATERIALIZED (
     SELECT p.key, p.doc, p.start, p."end", p.vector, (p.vector %s %%(query)s::vector)::float8 AS distance
-    FROM passages AS p ORDER BY %s %s %%(query)s::%s LIMIT %%(most)s
+    FROM passages AS p WHERE %s ORDER BY %s %s %%(query)s::%s LIMIT %%(most)s
 )"""
 _NEAR_SCANNED = b"""
 WITH near AS MATERIALIZED (
     SELECT p.key, p.doc, p.start, p."end", p.vector, best.distance FROM (
-        SELECT p.key, (p.vector %s %%(query)s::vector) + 0 AS distance FROM passages AS p
+        SELECT p.key, (p.vector %s %%(query)s::vector) + 0 AS distance FROM passages AS p WHERE %s
         ORDER BY distance, key LIMIT %%(most)s
     ) AS best JOIN passages AS p USING (key)
 )"""
@@ -114,17 +114,19 @@ class NearestPassages:
             return [self._scanned(query, k, condition, grouped).candidates(("exact",)) for query in queries]
         return [found.candidates(("exact",)) for found in self._streamed(queries, k, condition, grouped)]
 
-    def at_once(self, query: Vectors, k: int, *, exact: bool, grouped: bool) -> AtOnce:
-        """A search for one query, among all passages, as part of a statement that gives other things, too."""
+    def at_once(self, query: Vectors, k: int, allowed: PassageFilter | None, *, exact: bool, grouped: bool) -> AtOnce:
+        """A search for one query as part of a statement that gives other things, too."""
         wanted = 3 * k if grouped else k
         operator = DISTANCE_OPERATORS[self._metric]
-        if walked := self._index is not None and not exact:
+        condition = PassageFilter() if allowed is None else allowed
+        if walked := self._index is not None and not exact and not condition.scanned:
             assert self._index is not None
             most = wanted + max(30, wanted // 4)
-            statement = _NEAR_WALKED % (operator, b"p." + self._index, operator, self._index.partition(b"::")[2])
+            kind = self._index.partition(b"::")[2]
+            statement = _NEAR_WALKED % (operator, condition.condition, b"p." + self._index, operator, kind)
         else:
             most = wanted + max(10, wanted // 10)
-            statement = _NEAR_SCANNED % operator
+            statement = _NEAR_SCANNED % (operator, condition.condition)
 
         def found(rows: Sequence[PassageRow]) -> Candidates | None:
             every = self._scored(query, [row[:3] for row in rows])
@@ -142,7 +144,7 @@ class NearestPassages:
                 return None
             return best.candidates(("index",) if walked else ("exact",))
 
-        return AtOnce(statement, {"query": VectorParameter(query), "most": most}, found)
+        return AtOnce(statement, condition.values | {"query": VectorParameter(query), "most": most}, found)
 
     def _through_index(self, queries: Vectors, k: int, condition: PassageFilter, grouped: bool) -> Iterator[Candidates]:
         """By walks of the graph, some in one round trip; exactly where a walk ended too soon for `k`."""

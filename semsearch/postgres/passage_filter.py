@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from semsearch.postgres.allowed_documents import DocumentSet
@@ -21,11 +21,15 @@ class PassageFilter:
         condition: SQL that names `p.key` and `p.doc`.
         values: Its parameters, by name.
         scanned: So few are allowed that the index is not asked.
+        documents: What follows from it for documents alone: SQL that names `p.doc`.
+        most: It allows no more documents than so many; None where nobody knows.
     """
 
     condition: bytes = b"true"
     values: dict[str, Any] = field(default_factory=dict)
     scanned: bool = False
+    documents: bytes = b"true"
+    most: int | None = None
 
     @classmethod
     def of_documents(cls, session: DatabaseSession, documents: DocumentSet, count: int) -> PassageFilter:
@@ -36,24 +40,50 @@ class PassageFilter:
         few = session.execute(several + b" LIMIT %(most)s", {**values, "most": FEW_DOCUMENTS + 1}, binary=True)
         docs = [doc for (doc,) in few]
         if len(docs) <= FEW_DOCUMENTS:
-            return cls(b"p.doc = ANY(%(docs)s)", {"docs": docs}, scanned=True)
+            return cls._of(b"p.doc = ANY(%(docs)s)", {"docs": docs}, len(docs), scanned=True)
         row = session.execute(b"SELECT count(*) FROM (" + several + b") AS counted", values).fetchone()
         assert row is not None
         if row[0] <= SCANNED_SHARE * count:
-            return cls(b"p.doc IN (" + query + b")", values, scanned=True)
+            return cls._of(b"p.doc IN (" + query + b")", values, row[0], scanned=True)
         # as a value, and no condition that could become a join: the index is walked, and each passage looked up
-        return cls(b"(p.doc IN (" + query + b")) IS TRUE", values)
+        return cls._of(b"(p.doc IN (" + query + b")) IS TRUE", values, row[0], scanned=False)
+
+    @classmethod
+    def _of(cls, condition: bytes, values: dict[str, Any], most: int, *, scanned: bool) -> PassageFilter:
+        return cls(condition, values, scanned, condition, most)
 
     def without_documents(self, docs: Sequence[int]) -> PassageFilter:
         """Of these, those of other documents."""
-        values = {**self.values, "excluded": sorted(docs)}
-        return PassageFilter(self.condition + b" AND p.doc <> ALL(%(excluded)s)", values, self.scanned)
+        others = b" AND p.doc <> ALL(%(excluded)s)"
+        return replace(
+            self,
+            condition=self.condition + others,
+            documents=self.documents + others,
+            values={**self.values, "excluded": sorted(docs)},
+        )
 
-    def among(self, keys: Sequence[int], number: int) -> PassageFilter:
-        """Of these, those of the given keys; `number` tells such conditions apart."""
-        name = f"keys{number}"
-        condition = self.condition + f" AND p.key = ANY(%({name})s)".encode()
-        return PassageFilter(condition, {**self.values, name: sorted(keys)}, scanned=True)
+    def among(self, held: Mapping[int, int], number: int) -> PassageFilter:
+        """Of these, those of the given keys, each with its document; `number` tells such conditions apart."""
+        docs = sorted(set(held.values()))
+        documents = f" AND p.doc = ANY(%(keys{number}_docs)s)".encode()
+        return PassageFilter(
+            self.condition + documents + f" AND p.key = ANY(%(keys{number})s)".encode(),
+            {**self.values, f"keys{number}": sorted(held), f"keys{number}_docs": docs},
+            scanned=True,
+            documents=self.documents + documents,
+            most=len(docs) if self.most is None else min(self.most, len(docs)),
+        )
+
+    def both(self, other: PassageFilter) -> PassageFilter:
+        """Passages that another one allows, too, where each was made for itself."""
+        least = [most for most in (self.most, other.most) if most is not None]
+        return PassageFilter(
+            self.condition + b" AND " + other.condition.replace(b"keys", b"other_keys"),
+            self.values | {name.replace("keys", "other_keys"): value for name, value in other.values.items()},
+            self.scanned or other.scanned,
+            self.documents + b" AND " + other.documents.replace(b"keys", b"other_keys"),
+            min(least, default=None),
+        )
 
 
 def _named(documents: DocumentSet) -> tuple[bytes, dict[str, Any]]:

@@ -56,18 +56,32 @@ SELECT key, doc, start, "end", vector_send(vector) FROM passages WHERE key > %s 
 """
 
 
-class SparseCount:
-    """How many passages have no sparse vector, counted once a state."""
+KNOWN_FILTERS = 16
+
+
+class Remembered:
+    """What was found out about one state of a collection, for all views of it."""
 
     def __init__(self) -> None:
-        self._known: tuple[int, int] | None = None
+        self._lacking: tuple[int, int] | None = None
+        self._filters: dict[tuple[int, Filter], PassageFilter] = {}
 
-    def of(self, session: DatabaseSession, state: StateRow) -> int:
-        """That of a state, which is the session's."""
-        known = self._known
+    def lacking_sparse(self, session: DatabaseSession, state: StateRow) -> int:
+        """How many passages of a state, which is the session's, have no sparse vector: counted once."""
+        known = self._lacking
         if known is None or known[0] != state.version:
-            known = self._known = (state.version, state.passages - sparse_table.number_of_vectors(session))
+            known = self._lacking = (state.version, state.passages - sparse_table.number_of_vectors(session))
         return known[1]
+
+    def allowed(self, session: DatabaseSession, state: StateRow, where: Filter) -> PassageFilter:
+        """The passages of a state that a filter allows: those of the last filters are known."""
+        known = self._filters.get((state.version, where))
+        if known is None:
+            documents = documents_allowed(session, where)
+            known = PassageFilter.of_documents(session, documents, state.documents)
+            kept = list(self._filters.items())[1 - KNOWN_FILTERS :]
+            self._filters = dict(kept) | {(state.version, where): known}
+        return known
 
 
 class PostgresView:
@@ -79,9 +93,9 @@ class PostgresView:
         state: StateRow,
         settings: Settings,
         index: bytes | None,
-        lacking: SparseCount,
+        remembered: Remembered,
     ) -> None:
-        """`index`: what the graph is built over, if there is one; `lacking` remembers a count."""
+        """`index`: what the graph is built over, if there is one."""
         self._session = session
         self._state = state
         self.settings = settings
@@ -93,7 +107,7 @@ class PostgresView:
         self._words = WordSearch(session, counts, languages_of(settings))
         self._nearest = NearestPassages(session, self.dim, self.metric, state.longest, index)
         self._documents: dict[int, Document] = {}
-        self._lacking = lacking
+        self._remembered = remembered
 
     # Candidates
 
@@ -103,17 +117,14 @@ class PostgresView:
 
     def allowed(self, where: Filter | None, query: Query | None = None) -> PassageFilter | None:
         """See `EngineView.allowed`."""
-        condition = None
-        if where is not None:
-            documents = documents_allowed(self._session, where)
-            condition = PassageFilter.of_documents(self._session, documents, self._state.documents)
+        condition = None if where is None else self._remembered.allowed(self._session, self._state, where)
         if query is None or query.plain:
             return condition
         check_words(self._state, self.settings)
         condition = condition or PassageFilter()
         for number, phrase in enumerate(query.required):
             if analysed(phrase):  # else it is nothing but punctuation
-                condition = condition.among(list(self._words.holding(phrase, exactly=True)), number)
+                condition = condition.among(self._words.holding(phrase, exactly=True), number)
         excluded: set[int] = set()
         for phrase in query.excluded:
             if analysed(phrase):
@@ -134,10 +145,7 @@ class PostgresView:
         check_words(self._state, self.settings)
         own = self.allowed(None, query)
         if own is not None and allowed is not None:
-            own = PassageFilter(
-                own.condition + b" AND " + allowed.condition.replace(b"keys", b"other_keys"),
-                own.values | {name.replace("keys", "other_keys"): value for name, value in allowed.values.items()},
-            )
+            own = own.both(allowed)
         return self._words.candidates(query, k, own or allowed, grouped=grouped)
 
     # Sparse vectors
@@ -160,7 +168,7 @@ class PostgresView:
     @property
     def lacking_sparse(self) -> int:
         """See `semsearch.engine.SparseView`."""
-        return self._lacking.of(self._session, self._state) if self._keeps_sparse() else 0
+        return self._remembered.lacking_sparse(self._session, self._state) if self._keeps_sparse() else 0
 
     def _keeps_sparse(self) -> bool:
         return self.settings.get(SPARSE) is not None

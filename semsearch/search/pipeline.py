@@ -72,12 +72,13 @@ class Retrieved:
 class SparseQueries(NamedTuple):
     """The sparse vectors of questions; None where they are not asked for."""
 
-    described: Any  # the setting that tells the model which made them
+    described: Any  # the setting that tells the model which made them; None: the collection has no such model
     vectors: SparseVectors | None
+    asked: bool = True  # whether that model matters
 
     def fits(self, settings: Settings) -> bool:
         """Whether the collection still has that model."""
-        return self.vectors is None or settings.get(SPARSE) == self.described
+        return not self.asked or settings.get(SPARSE) == self.described
 
     def each(self) -> list[SparseVectors]:
         """One vector for each question."""
@@ -114,6 +115,7 @@ class Searcher:
         self._filters: dict[tuple[object, str], Filter] = {}
         self._explainer: tuple[Encoder, Explainer] | None = None
         self._calibration: tuple[object, Calibration | None] | None = None
+        self._seen: Settings | None = None  # the settings of the last view of an engine far away
 
     def search(
         self,
@@ -157,6 +159,8 @@ class Searcher:
                 timings["encode"] = 1000 * (time.perf_counter() - started)
             with suppress(StateMoved), self._view() as view:
                 settings = view.settings
+                if self._prompt is not None:  # which saves a round trip
+                    self._seen = settings
                 if settings["encoder"] == described and sparse.fits(settings):
                     if vectors is not None and request.mode not in ("lexical", "sparse"):
                         encoded = _fitting_vectors(view, vectors, texts, Metric(settings["metric"]))
@@ -215,9 +219,12 @@ class Searcher:
     def _sparse(self, texts: Sequence[str], request: Request) -> SparseQueries:
         """The sparse vectors of questions, where they are asked for or the collection has a model for them."""
         if request.mode == "dense" or request.mode == "lexical" or not texts:
-            return SparseQueries(None, None)
-        settings = self._engine.settings
-        if request.mode == "hybrid" and (settings.get(SPARSE) is None or not self._engine.capabilities.sparse):
+            return SparseQueries(None, None, asked=False)
+        if request.mode == "hybrid" and not self._engine.capabilities.sparse:
+            return SparseQueries(None, None, asked=False)
+        settings = self._seen if request.mode == "hybrid" else None  # old ones are held against the view's
+        settings = self._engine.settings if settings is None else settings
+        if request.mode == "hybrid" and settings.get(SPARSE) is None:
             return SparseQueries(None, None)
         self._check_sparse()
         read = request.without_marks(texts)

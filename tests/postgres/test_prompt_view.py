@@ -60,6 +60,54 @@ def test_a_search_is_one_round_trip_and_answers_as_ever(url, cats, trips, exact,
         assert {hit.found for hit in hits} == {("index",) if graph and not exact else ("exact",)}
 
 
+@pytest.mark.parametrize("graph", [True, False])
+@pytest.mark.parametrize(
+    ("asked", "most"),
+    [
+        ({"mode": "lexical"}, 1),
+        ({"where": "n >= 10"}, 1),
+        ({"where": "n < 3"}, 1),
+        ({"mode": "lexical", "where": "n < 20"}, 1),
+        ({"mode": "hybrid"}, 4),
+        ({"mode": "hybrid", "where": "n < 20"}, 4),
+        ({"mode": "lexical", "k": 300}, 2),
+    ],
+    ids=str,
+)
+def test_other_searches_begin_no_transaction(url, cats, trips, graph, asked, most, monkeypatch):
+    if graph:  # which gives as many as hybrid search asks for only where there are so many
+        cats.add([Document(f"p{number}", f"pig number {number}") for number in range(150)], maintain=False)
+        cats.reindex("hnsw")
+    cats.search("cat number 3", **asked)
+    found = {}
+    for query in ("cat number 3", "number of dogs", "unheard"):
+        trips.clear()
+        found[query] = cats.search(query, **asked)
+        assert trips in [["at_once"] * times for times in range(most + 1)], query
+    monkeypatch.setattr(cats.engine, "prompt_view", cats.engine.view)
+    for query, hits in found.items():
+        assert [(hit.key, hit.score, hit.passage) for hit in hits] == [
+            (hit.key, hit.score, hit.passage) for hit in cats.search(query, **asked)
+        ]
+
+
+def test_what_is_asked_statement_by_statement_is_of_one_state(url, cats):
+    cats.search("cat")
+    with cats.engine.prompt_view() as view:
+        (key,) = view.keys_of(["c7"])["c7"]
+        assert view.passages_of(np.array([key]))[0].document.id == "c7"
+        assert view.keys_of(["nobody"]) == {}
+        with other(url) as writer:
+            writer.remove(["c7"])
+        with pytest.raises(StateMoved):
+            view.passages_of(np.array([key]))
+    assert "c7" not in {hit.id for hit in cats.search("cat number 7", k=50, where="n < 20")}
+    with other(url) as writer:
+        writer.update_metadata(["c8"], {"n": 1000})
+    assert "c8" not in {hit.id for hit in cats.search("cat number 8", k=50, where="n < 20")}
+    assert cats.search("cat number 8", where="n = 1000")[0].id == "c8"
+
+
 def test_documents_of_several_passages(url, trips):
     from semsearch.records import Entry, Record
     from semsearch.types import Span

@@ -4,10 +4,10 @@
 
 In each round: kill -9 of all of the primary's processes at a random moment, the standby is promoted, and what was the
 primary becomes the new one's standby. Nobody tells the writers; they find the new primary by the address, which names
-both. Every document that was acknowledged before the kill is there, none is half, and a search finds it.
+both. Every document that was acknowledged before the kill is there, none is half, and a search finds it. Two readers
+search all the time, by meaning and by words, for what was acknowledged: they find it, or are told that nobody answers.
 """
 
-import contextlib
 import os
 import random
 import signal
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from support.postgres import OPTIONS, Server
 
-WRITERS, BATCH = 4, 5
+WRITERS, READERS, BATCH = 4, 2, 5
 SYNCHRONOUS = OPTIONS | {"fsync": "on", "wal_level": "replica", "max_wal_senders": "8", "hot_standby": "on"}
 PATIENCE = 120  # seconds
 
@@ -54,14 +54,47 @@ def write(url, folder, number):
                 continue  # the same again
 
 
-def forked(url, folder, number):
-    """A process that writes."""
+def read(url, folder, number):
+    """Search for ever for what was acknowledged, noting how many searches were right, and each that was not."""
+    import semsearch
+    from semsearch.errors import EngineUnreachable
+    from semsearch.testing.encoder import HashEncoder
+
+    generator = random.Random(number)
+    with (folder / f"searched-{number}").open("a") as noted:
+        while True:
+            try:
+                with semsearch.open("notes", home=url, encoder=HashEncoder()) as collection:
+                    while True:
+                        if told := acknowledged(folder):
+                            chosen = generator.choice(told)
+                            text = f"text {chosen} of writer {chosen.partition('-')[0]}"
+                            for mode in ("dense", "lexical", "hybrid"):
+                                # of equal vectors and words there may be several: ids fall into the same places
+                                hits = collection.search(text, k=20, mode=mode, exact=True)
+                                right = any(hit.id == chosen and hit.text == text for hit in hits)
+                                noted.write(f"{'right' if right else f'WRONG {mode} {chosen}'}\n")
+                            noted.flush()
+            except EngineUnreachable:
+                continue  # the same again
+
+
+def forked(work, url, folder, number):
+    """A process that does nothing else."""
     pid = os.fork()
     if pid == 0:
-        with contextlib.suppress(BaseException):
-            write(url, folder, number)
+        try:
+            work(url, folder, number)
+        except BaseException as error:
+            (folder / f"failed-{pid}-{work.__name__}-{number}").write_text(repr(error))
         os._exit(1)
     return pid
+
+
+def searched(folder):
+    """How many searches were right, and what the others were."""
+    lines = [line for file in folder.glob("searched-*") for line in file.read_text().split("\n")[:-1]]
+    return lines.count("right"), [line for line in lines if line != "right"]
 
 
 def acknowledged(folder):
@@ -105,8 +138,9 @@ def main(rounds=100, seed=0):
         pair_up(primary, standby)
         url = f"postgresql://postgres@/semsearch?host={primary.data},{standby.data}&target_session_attrs=read-write"
         semsearch.create("notes", home=url, encoder=HashEncoder()).close()
-        writers = [forked(url, folder, number) for number in range(WRITERS)]
-        stack.callback(lambda: [(os.kill(pid, signal.SIGKILL), os.waitpid(pid, 0)) for pid in writers])
+        others = [forked(write, url, folder, number) for number in range(WRITERS)]
+        others += [forked(read, url, folder, number) for number in range(READERS)]
+        stack.callback(lambda: [(os.kill(pid, signal.SIGKILL), os.waitpid(pid, 0)) for pid in others])
         collection = stack.enter_context(semsearch.open("notes", home=url, encoder=HashEncoder()))
         for _ in range(rounds):
             most = seen + generator.randrange(10, 60)
@@ -126,15 +160,21 @@ def main(rounds=100, seed=0):
             )
             until(lambda told=told: len(acknowledged(folder)) > len(told))
             waited.append(time.monotonic() - killed)
-            assert [os.waitpid(pid, os.WNOHANG)[0] for pid in writers] == [0] * WRITERS
+            right, wrong = searched(folder)
+            assert not wrong, wrong[:5]
+            until(lambda right=right: searched(folder)[0] > right)
+            failed = [file.read_text() for file in folder.glob("failed-*")]
+            assert [os.waitpid(pid, os.WNOHANG)[0] for pid in others] == [0] * (WRITERS + READERS), failed
             pair_up(primary, standby)
             seen = len(acknowledged(folder))
         problems = collection.check(deep=True)
         assert problems == [], problems
+        right, wrong = searched(folder)
+        assert not wrong, wrong[:5]
     waited.sort()
     print(  # noqa: T201
-        f"{rounds} failovers, {seen} acknowledged documents, none lost; writers stood still for "
-        f"{waited[len(waited) // 2]:.1f} s (at most {waited[-1]:.1f})"
+        f"{rounds} failovers, {seen} acknowledged documents, none lost; {right} searches, none wrong; writers stood "
+        f"still for {waited[len(waited) // 2]:.1f} s (at most {waited[-1]:.1f})"
     )
 
 
