@@ -26,6 +26,11 @@ def is_frame(given: object) -> bool:
     return hasattr(given, "collect") and hasattr(given, "collect_schema")
 
 
+def is_table(frame: object) -> bool:
+    """Whether a frame has columns, and is not one."""
+    return any(hasattr(frame, name) for name in ("columns", "column_names", "schema", "collect_schema"))
+
+
 def is_dataset(given: object) -> bool:
     """Whether something is a dataset of Hugging Face's, which gives Arrow tables when it is asked to.
 
