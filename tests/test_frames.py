@@ -185,6 +185,16 @@ def test_topics_and_maps_are_frames_too(notes):
         assert columns["topic"] == [None if topic < 0 else topics.names[topic] for topic in drawn.topic_of.tolist()]
 
 
+class Streamed:
+    """What has nothing but its stream."""
+
+    def __init__(self, table):
+        self._table = table
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return self._table.__arrow_c_stream__(requested_schema)
+
+
 @pytest.mark.parametrize("number", range(9))
 def test_whatever_takes_vectors_takes_a_frame_and_keeps_its_ids(vectors, number):
     def frame():
@@ -201,6 +211,7 @@ def test_whatever_takes_vectors_takes_a_frame_and_keeps_its_ids(vectors, number)
         assert list(zip(columns["x"], columns["y"], strict=True)) == list(map(tuple, lying.places.tolist()))
     scores = semsearch.similarity(frame(), vectors[::-1])
     assert scores.tobytes() == semsearch.similarity(vectors, vectors[::-1]).tobytes()
+    assert semsearch.similarity(Streamed(pa.table({"v": vectors.tolist()})), vectors[::-1]).tobytes() == scores.tobytes()
     assert mining.xsim(frame(), vectors) == 0
     assert mining.learn_margin(frame(), vectors) == mining.learn_margin(vectors, vectors)
 
