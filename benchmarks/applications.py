@@ -144,7 +144,9 @@ def run_side(options: argparse.Namespace) -> None:
     print(json.dumps({"wall_s": wall, "cpu_s": cpu, "memory_mb": (peak - before) / 1024}))
 
 
-def side(what: str, whose: str, file: Path, folder: Path, options: argparse.Namespace, number: int) -> tuple[Record, Any]:
+def side(
+    what: str, whose: str, file: Path, folder: Path, options: argparse.Namespace, number: int
+) -> tuple[Record, Any]:
     """What one side took in a round of that number, and its answer; what `folder` holds is not done again."""
     answer = folder / f"{what}-{whose}-{number}.npz"
     took = answer.with_suffix(".json")
@@ -357,7 +359,7 @@ def banking(options: argparse.Namespace) -> Iterator[Record]:
         }
 
 
-# ---------------------------------------------------------------------------------------------------------- judged pairs
+# --------------------------------------------------------------------------------------------------------- judged data
 
 
 def quora(options: argparse.Namespace) -> Iterator[Record]:

@@ -1,9 +1,9 @@
-"""Where two answers to one question differ, each difference weighed in float64: a tie, what a peer can't see, or a fault.
+"""Where two answers to one question differ, each difference weighed in float64: a tie, what a peer can't see, a fault.
 
 A score is the cosine of two rows as float64 computes it. What one side alone has is a tie if its score lies within
-`TIE` of the score that decided, since sides round in float32. Paraphrase mining looks at the `LOOKED_AT` nearest of each
-row only: a pair that it lacks is `unseen` if of each of the two rows that many others are as near, and of what it has in
-place of these no more is granted than there are of these. Whatever is left `differ`s.
+`TIE` of the score that decided, since sides round in float32. Paraphrase mining looks at the `LOOKED_AT` nearest of
+each row only: a pair that it lacks is `unseen` if to each of the two rows that many others are as near, and of what it
+has in place of these no more is granted than there are of these. Whatever is left `differ`s.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ def differing_pairs(ours: Any, theirs: Any, vectors: Vectors) -> dict[str, Any]:
     Without, it is the last of all our pairs that decided.
     """
     mine, yours = (_by_pair(side) for side in (ours, theirs))
-    only = [np.array(sorted(one.keys() - other.keys()), dtype=np.int64).reshape(-1, 2) for one, other in _both(mine, yours)]
+    only = [
+        np.array(sorted(one.keys() - other.keys()), dtype=np.int64).reshape(-1, 2) for one, other in _both(mine, yours)
+    ]
     scores = [cosines(vectors, pairs) for pairs in only]
     last = min(mine.values(), default=0.0)
     facts: dict[str, Any] = {
@@ -37,7 +39,9 @@ def differing_pairs(ours: Any, theirs: Any, vectors: Vectors) -> dict[str, Any]:
         "farthest": max((abs(mine[pair] - yours[pair]) for pair in mine.keys() & yours.keys()), default=0.0),
     }
     if "lasts" in theirs:
-        away = [np.abs(own[:, None] - theirs["lasts"][pairs]).min(axis=1) for own, pairs in zip(scores, only, strict=True)]
+        away = [
+            np.abs(own[:, None] - theirs["lasts"][pairs]).min(axis=1) for own, pairs in zip(scores, only, strict=True)
+        ]
         tied = sum(int((each <= TIE).sum()) for each in away)
         return {**facts, "tied": tied, "differ": sum(map(len, only)) - tied}
     ties, yours_tied = (np.abs(own - last) <= TIE for own in scores)

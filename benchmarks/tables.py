@@ -519,7 +519,15 @@ def translations(records: list[Record]) -> Iterator[Row]:
     """What is not found of translated sentences."""
     lines = [r for r in records if r["part"] == "translations"]
     if lines:
-        yield "Tatoeba with English", "pairs", "xSIM to English", "from English", "found by bitext", "of these right", "CPU s"
+        yield (
+            "Tatoeba with English",
+            "pairs",
+            "xSIM to English",
+            "from English",
+            "found by bitext",
+            "of these right",
+            "CPU s",
+        )
         for r in lines:
             errors = f"{r['xsim_to_english']:.2%}", f"{r['xsim_from_english']:.2%}"
             mined = f"{r['recall']:.1%}", f"{r['precision']:.1%}"

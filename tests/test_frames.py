@@ -211,7 +211,9 @@ def test_whatever_takes_vectors_takes_a_frame_and_keeps_its_ids(vectors, number)
         assert list(zip(columns["x"], columns["y"], strict=True)) == list(map(tuple, lying.places.tolist()))
     scores = semsearch.similarity(frame(), vectors[::-1])
     assert scores.tobytes() == semsearch.similarity(vectors, vectors[::-1]).tobytes()
-    assert semsearch.similarity(Streamed(pa.table({"v": vectors.tolist()})), vectors[::-1]).tobytes() == scores.tobytes()
+    assert (
+        semsearch.similarity(Streamed(pa.table({"v": vectors.tolist()})), vectors[::-1]).tobytes() == scores.tobytes()
+    )
     assert mining.xsim(frame(), vectors) == 0
     assert mining.learn_margin(frame(), vectors) == mining.learn_margin(vectors, vectors)
 

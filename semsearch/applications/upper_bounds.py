@@ -293,7 +293,7 @@ def _constant(sample: PairSample, metric: Metric, centre: NDArray[np.float64]) -
 
 
 def _cost(width: int, shares: dict[int, float], component: float) -> float:
-    """Nanoseconds a pair, where a look along `width` components lets a share of the pairs through, and a finer one less."""
+    """Nanoseconds a pair, where a look along `width` components lets a share of all through, and a finer one less."""
     looked_at = min(shares[width], MOST_LET_THROUGH)
     finer = max(other for other in shares if other <= width + FINER)
     scored = min(looked_at, shares[max(finer, width)])

@@ -206,7 +206,11 @@ def faults(name, command, template, before, shares):
                 break
             ended_early += 1
             *before_it, said = [line for line in ended.err.splitlines() if not line.startswith("progress ")]
-            if ended.code != STORAGE or not FULL.match(said) or before_it != [*plain.err.splitlines()][: len(before_it)]:
+            if (
+                ended.code != STORAGE
+                or not FULL.match(said)
+                or before_it != [*plain.err.splitlines()][: len(before_it)]
+            ):
                 wrong.append(f"{at}: ends with {ended.code} and says {ended.err!r:.2000}")
             more = there.left() - {command.goes_on}
             if more:
@@ -220,7 +224,9 @@ def faults(name, command, template, before, shares):
         wrong += [f"{name}, again with room: {problem}" for problem in problems]
         same = found == after and (not command.file or (there.folder / command.file).read_bytes() == expected)
         if ended.code != 0 or not same:
-            wrong.append(f"{name}, again with room: {ended.code}, {'the same' if same else 'another answer'}: {ended.err}")
+            wrong.append(
+                f"{name}, again with room: {ended.code}, {'the same' if same else 'another answer'}: {ended.err}"
+            )
         if there.left() - {command.file}:
             wrong.append(f"{name}: leaves {sorted(there.left())} in the end")
     return wrong, ended_early
@@ -230,7 +236,9 @@ def half(at, before, found, after):
     """What is neither as it was nor as it was to become, in words."""
     lost = [one for one in before if one not in found and one in after]
     odd = [one for one, facts in found.items() if facts not in (before[one], after.get(one))]
-    return [f"{at}: {what} {len(some):,} documents, {some[:3]}" for what, some in (("lost", lost), ("changed", odd)) if some]
+    return [
+        f"{at}: {what} {len(some):,} documents, {some[:3]}" for what, some in (("lost", lost), ("changed", odd)) if some
+    ]
 
 
 def inside(options):
@@ -247,10 +255,11 @@ def inside(options):
         for name, command in commands(options.rows).items():
             if name in (options.only or commands(options.rows)):
                 found, ended_early = faults(name, command, Path(folder), before, options.shares)
-                print(f"{name}: out of room {ended_early} times, {len(found)} faults", flush=True)
+                sys.stdout.write(f"{name}: out of room {ended_early} times, {len(found)} faults\n")
+                sys.stdout.flush()
                 wrong += found
     for one in wrong:
-        print(one, flush=True)
+        sys.stdout.write(f"{one}\n")
     return len(wrong)
 
 
@@ -279,7 +288,11 @@ def main():
         sys.exit(1 if inside(options) else 0)
     if not possible():
         sys.exit("this machine lets nobody mount a file system: run it as root, or allow user namespaces.")
-    sys.exit(subprocess.run(namespaced([sys.executable, "-m", "support.full_disk", *sys.argv[1:], "--inside"]), check=False).returncode)
+    sys.exit(
+        subprocess.run(
+            namespaced([sys.executable, "-m", "support.full_disk", *sys.argv[1:], "--inside"]), check=False
+        ).returncode
+    )
 
 
 if __name__ == "__main__":

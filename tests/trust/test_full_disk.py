@@ -1,4 +1,4 @@
-"""Applications on a disk that is full at the start, or fills up on the way; `make crash` does it with a million rows."""
+"""Applications on a disk that is full at the start or fills up on the way; `make crash` does it with a million rows."""
 
 import subprocess
 import sys

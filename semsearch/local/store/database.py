@@ -176,7 +176,9 @@ class Database:
         code = getattr(error, "sqlite_errorcode", 0)
         codes = {code, code & 0xFF}  # one of its own, and of the family
         fault = next(
-            fault for fault in FAULTS if isinstance(error, fault.raised) and not (fault.codes and codes.isdisjoint(fault.codes))
+            fault
+            for fault in FAULTS
+            if isinstance(error, fault.raised) and not (fault.codes and codes.isdisjoint(fault.codes))
         )
         return fault.told_as(fault.sentence.format(name=self.name, path=self.path, error=error))
 
