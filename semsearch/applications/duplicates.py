@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from semsearch.applications.all_pairs import PairProgress
 from semsearch.applications.document_vectors import READ_IDS, gathered, passages_with_documents
-from semsearch.applications.pairs import FoundPairs, Wanted, check_comparable
+from semsearch.applications.pairs import HIGHER, FoundPairs, Wanted, check_comparable
 from semsearch.applications.tiles import GroupedRows
 from semsearch.applications.wording import LEAST_JACCARD, Wordings, folded
 from semsearch.arguments import check_number
@@ -258,7 +258,7 @@ def _by_meaning(
     whole = counts.max(initial=0) <= 1 and other_counts.max(initial=0) <= 1  # documents that are one passage each
     parts: list[Edges] = [_edges([])]
     rows: list[NDArray[np.int32]] = [np.empty((0, 2), dtype=np.int32)]  # of the passages, where these must cover
-    found = FoundPairs(left, right, metric, wanted, device, progress=progress, most=MOST_PAIRS)
+    found = FoundPairs(left, right, metric, wanted, device, progress=progress, most=MOST_PAIRS, advice=HIGHER)
     with found.runs:
         for pairs in found.stream():
             part = np.empty(len(pairs), dtype=EDGE)
