@@ -86,8 +86,9 @@ bench: $(VENV)/.bench ## every benchmark in its short form (FULL=1: the long one
 scale: $(VENV)/.bench ## ten million rows, step by step: resumable, 60 GB of disk (SIZES="10000 100000", WORK=…)
 	$(BIN)/python benchmarks/scale.py --work $(or $(WORK),build/scale) --sizes $(or $(SIZES),10000 100000 1000000 10000000)
 
-crash: $(VENV)/.test ## kill, cut the power and swap at every point instead of a sample of them (half an hour)
+crash: $(VENV)/.test ## kill, cut the power and swap at every point instead of a sample of them (half an hour); fill the disk beneath a million rows (ROWS=…)
 	SEMSEARCH_FULL=1 $(BIN)/python -m pytest tests/trust/test_crash.py tests/trust/test_pairs.py tests/trust/test_power_cut.py tests/trust/test_concurrency.py tests/trust/test_state_machine.py
+	PYTHONPATH=tests $(BIN)/python -m support.full_disk $(or $(ROWS),1000000)
 
 kill-server: $(VENV)/.test ## kill a server in the midst of uploads, a hundred times (COUNT=…)
 	PYTHONPATH=tests $(BIN)/python -m support.server_kills $(or $(COUNT),100)

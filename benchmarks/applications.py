@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import json
 import os
 import resource
@@ -23,197 +24,175 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from differences import differing_communities, differing_pairs
 from tables import Record
 from vector_sets import DEFAULT, encoded
 
 import semsearch
 from semsearch.bench.run import machine
 
-TIE = 1e-6
 NEIGHBOURS = 10
-LOOKED_AT = 100  # of each row, by paraphrase mining
 PEERS = {"pairs": "sentence-transformers", "communities": "sentence-transformers", "search": "sentence-transformers"}
 SAME = 0.9  # the threshold of semhash
 
 
 # ------------------------------------------------------------------------------------------------------------ one side
 
+Arrays = dict[str, np.ndarray]
 
-def our_pairs(vectors: np.ndarray, options: argparse.Namespace) -> dict[str, np.ndarray]:
-    """The best pairs."""
-    found = semsearch.pairs(vectors, limit=options.pairs, device="cpu")
+
+@dataclass(frozen=True)
+class Side:
+    """How one side does it, which is timed, and what came out as arrays that compare, which is not."""
+
+    work: Callable[[np.ndarray, argparse.Namespace], Any]
+    arrays: Callable[[Any], Arrays]
+
+
+def _pairs(found: Any) -> Arrays:
     return {"first": found.first, "second": found.second, "scores": found.scores}
 
 
-def their_pairs(vectors: np.ndarray, options: argparse.Namespace) -> dict[str, np.ndarray]:
+def our_pairs(vectors: np.ndarray, options: argparse.Namespace) -> Any:
+    """The best pairs."""
+    return semsearch.pairs(vectors, limit=options.pairs, device="cpu")
+
+
+def their_pairs(vectors: np.ndarray, options: argparse.Namespace) -> Any:
     """The same by paraphrase mining."""
     import torch
     from sentence_transformers.util import paraphrase_mining_embeddings
 
-    scores, first, second = zip(
-        *paraphrase_mining_embeddings(torch.from_numpy(vectors), max_pairs=options.pairs), strict=True
-    )
+    return paraphrase_mining_embeddings(torch.from_numpy(vectors), max_pairs=options.pairs)
+
+
+def _listed_pairs(found: Any) -> Arrays:
+    scores, first, second = zip(*found, strict=True)
     return {"first": np.array(first), "second": np.array(second), "scores": np.array(scores, dtype=np.float32)}
 
 
-def our_communities(vectors: np.ndarray, options: argparse.Namespace) -> dict[str, np.ndarray]:
-    """Communities one after another, and how large each is."""
-    found = semsearch.communities(vectors, options.threshold, device="cpu")
-    return {"rows": np.concatenate([[], *found]).astype(np.int64), "sizes": np.array(list(map(len, found)))}
+def our_communities(vectors: np.ndarray, options: argparse.Namespace) -> Any:
+    """Communities one after another."""
+    return semsearch.communities(vectors, options.threshold, device="cpu")
 
 
-def their_communities(vectors: np.ndarray, options: argparse.Namespace) -> dict[str, np.ndarray]:
+def their_communities(vectors: np.ndarray, options: argparse.Namespace) -> Any:
     """The same by community detection."""
     import torch
     from sentence_transformers.util import community_detection
 
-    found = community_detection(torch.from_numpy(vectors), options.threshold)
+    return community_detection(torch.from_numpy(vectors), options.threshold)
+
+
+def _communities(found: Any) -> Arrays:
     return {"rows": np.concatenate([[], *found]).astype(np.int64), "sizes": np.array(list(map(len, found)))}
 
 
-def our_search(vectors: np.ndarray, options: argparse.Namespace) -> dict[str, np.ndarray]:
+def our_search(vectors: np.ndarray, options: argparse.Namespace) -> Any:
     """The pairs of which one is among the nearest of the other."""
-    found = semsearch.pairs(vectors, k=NEIGHBOURS, limit=None, device="cpu")
-    return {"first": found.first, "second": found.second, "scores": found.scores}
+    return semsearch.pairs(vectors, k=NEIGHBOURS, limit=None, device="cpu")
 
 
-def their_search(vectors: np.ndarray, options: argparse.Namespace) -> dict[str, np.ndarray]:
-    """The same from each row's hits, itself left out."""
+def their_search(vectors: np.ndarray, options: argparse.Namespace) -> Any:
+    """The nearest of each row, and one more, since a row finds itself."""
     import torch
     from sentence_transformers.util import semantic_search
 
     tensor = torch.from_numpy(vectors)
-    found: dict[tuple[int, int], float] = {}
-    lasts = np.empty(len(vectors), dtype=np.float32)
-    for row, hits in enumerate(semantic_search(tensor, tensor, top_k=NEIGHBOURS + 1)):
+    return semantic_search(tensor, tensor, top_k=NEIGHBOURS + 1)
+
+
+def _pairs_of_hits(found: Any) -> Arrays:
+    """The pairs, and what the last neighbour of each row scores."""
+    pairs: dict[tuple[int, int], float] = {}
+    lasts = np.empty(len(found), dtype=np.float32)
+    for row, hits in enumerate(found):
         others = [hit for hit in hits if hit["corpus_id"] != row][:NEIGHBOURS]
         lasts[row] = others[-1]["score"]
         for hit in others:
-            found[min(row, hit["corpus_id"]), max(row, hit["corpus_id"])] = hit["score"]
-    both = np.array(list(found), dtype=np.int64)
-    return {
-        "first": both[:, 0],
-        "second": both[:, 1],
-        "scores": np.array(list(found.values()), dtype=np.float32),
-        "lasts": lasts,
-    }
+            pairs[min(row, hit["corpus_id"]), max(row, hit["corpus_id"])] = hit["score"]
+    both = np.array(list(pairs), dtype=np.int64)
+    scores = np.array(list(pairs.values()), dtype=np.float32)
+    return {"first": both[:, 0], "second": both[:, 1], "scores": scores, "lasts": lasts}
 
 
-SIDES: dict[str, Callable[[np.ndarray, argparse.Namespace], dict[str, np.ndarray]]] = {
-    "pairs-ours": our_pairs,
-    "pairs-theirs": their_pairs,
-    "communities-ours": our_communities,
-    "communities-theirs": their_communities,
-    "search-ours": our_search,
-    "search-theirs": their_search,
+SIDES = {
+    "pairs-ours": Side(our_pairs, _pairs),
+    "pairs-theirs": Side(their_pairs, _listed_pairs),
+    "communities-ours": Side(our_communities, _communities),
+    "communities-theirs": Side(their_communities, _communities),
+    "search-ours": Side(our_search, _pairs),
+    "search-theirs": Side(their_search, _pairs_of_hits),
 }
 
 
 def run_side(options: argparse.Namespace) -> None:
     """Do the work of one side, write its answer, and print what it took."""
     vectors = np.load(options.vectors)
-    work = SIDES[options.side]
-    work(vectors[:2000], options)  # loads what is loaded once
+    done = SIDES[options.side]
+    done.work(vectors[:2000], options)  # loads what is loaded once
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    wall, cpu = time.perf_counter(), time.process_time()
-    answer = work(vectors, options)
-    spent = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
+    found, wall, cpu = timed(lambda: done.work(vectors, options))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    np.savez(options.answer, **answer)
-    print(json.dumps({**spent, "memory_mb": (peak - before) / 1024}))
+    np.savez(options.answer, **done.arrays(found))
+    print(json.dumps({"wall_s": wall, "cpu_s": cpu, "memory_mb": (peak - before) / 1024}))
 
 
-def side(what: str, whose: str, file: Path, folder: Path, options: argparse.Namespace) -> tuple[Record, Any]:
-    """What one side took, and its answer."""
-    answer = folder / f"{what}-{whose}.npz"
-    done = subprocess.run(
-        [
-            *(sys.executable, __file__, "--side", f"{what}-{whose}", "--vectors", str(file), "--answer", str(answer)),
-            *("--pairs", str(options.pairs), "--threshold", str(options.threshold)),
-        ],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return json.loads(done.stdout.splitlines()[-1]), np.load(answer)
+def side(
+    what: str, whose: str, file: Path, folder: Path, options: argparse.Namespace, number: int
+) -> tuple[Record, Any]:
+    """What one side took in a round of that number, and its answer; what `folder` holds is not done again."""
+    answer = folder / f"{what}-{whose}-{number}.npz"
+    took = answer.with_suffix(".json")
+    if not took.exists():
+        done = subprocess.run(
+            [
+                *(sys.executable, __file__, "--side", f"{what}-{whose}", "--vectors", str(file)),
+                *("--answer", str(answer), "--pairs", str(options.pairs), "--threshold", str(options.threshold)),
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        took.write_text(done.stdout.splitlines()[-1])
+    return json.loads(took.read_text()), np.load(answer)
 
 
-# ---------------------------------------------------------------------------------------------------------- comparisons
-
-
-def differing_pairs(ours: Any, theirs: Any, vectors: np.ndarray) -> dict[str, Any]:
-    """Pairs that one side alone has, but for ties with what is the last for one of them.
-
-    Paraphrase mining looks at the `LOOKED_AT` nearest of each row only. What it can't see so is counted as `unseen`,
-    and what it has in place of these scores less than our last.
-    """
-    mine, yours = (
-        dict(zip(zip(a["first"].tolist(), a["second"].tolist(), strict=True), a["scores"].tolist(), strict=True))
-        for a in (ours, theirs)
-    )
-    last = min(mine.values())
-    by_row = "lasts" in theirs
-    lasts = theirs["lasts"] if by_row else np.full(len(vectors), last)
-
-    def tied(pair: tuple[int, int]) -> bool:
-        score = mine.get(pair, yours.get(pair, 0.0))
-        return min(abs(score - lasts[row]) for row in pair) <= TIE
-
-    differ = [pair for pair in mine.keys() ^ yours.keys() if not tied(pair)]
-    unseen: list[tuple[int, int]] = []
-    if not by_row:
-        unseen = [pair for pair in differ if pair in mine and beyond(pair, mine[pair], vectors)]
-        fillers = [pair for pair in differ if pair in yours and yours[pair] < last]
-        differ = [pair for pair in differ if pair not in {*unseen, *fillers[: len(unseen)]}]
-    farthest = max((abs(mine[pair] - yours[pair]) for pair in mine.keys() & yours.keys()), default=0.0)
-    return {"found": len(mine), "differ": len(differ), "unseen": len(unseen), "farthest": farthest, "last": last}
-
-
-def beyond(pair: tuple[int, int], score: float, vectors: np.ndarray) -> bool:
-    """Whether neither row is among the `LOOKED_AT` nearest of the other."""
-    return all(int((vectors @ vectors[row] > score - TIE).sum()) - 1 > LOOKED_AT for row in pair)
-
-
-def differing_communities(ours: Any, theirs: Any, vectors: np.ndarray) -> dict[str, Any]:
-    """Communities that one side alone has."""
-    sets = [
-        {frozenset(part.tolist()) for part in np.split(a["rows"], np.cumsum(a["sizes"])[:-1])} for a in (ours, theirs)
-    ]
-    return {"found": len(sets[0]), "theirs_found": len(sets[1]), "differ": len(sets[0] ^ sets[1])}
+# --------------------------------------------------------------------------------------------------------- side by side
 
 
 def beside_sentence_transformers(what: str, options: argparse.Namespace) -> Iterator[Record]:
     """Both sides at each part."""
     whole = encoded(options.vectors)
     compare = differing_communities if what == "communities" else differing_pairs
-    sizes, spent = [], []
+    spent: dict[str, list[tuple[int, float]]] = {"ours": [], "theirs": []}
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
         for part in options.parts:
             some = np.ascontiguousarray(whole[: int(part * len(whole))])
-            np.save(folder / "vectors.npy", some)
-            rounds = []
-            if part > options.peer_up_to:
-                alone, mine = side(what, "ours", folder / "vectors.npy", folder, options)
-                sizes.append(len(some))
-                spent.append(alone["cpu_s"])
-                found = len(mine["sizes"] if "sizes" in mine else mine["first"])
-                yield {"part": what, "rows": len(some), "ours": alone, "found": found}
+            folder = _folder(some, options, Path(temporary))
+            file = folder / "vectors.npy"
+            np.save(file, some)
+            whose = ("ours", "theirs") if part <= options.peer_up_to else ("ours",)
+            rounds = [[side(what, one, file, folder, options, at) for one in whose] for at in range(options.rounds)]
+            file.unlink()
+            took = [
+                {name: float(np.median([each[at][0][name] for each in rounds])) for name in rounds[0][at][0]}
+                for at in range(len(whose))
+            ]
+            for one, figures in zip(whose, took, strict=True):
+                spent[one].append((len(some), figures["cpu_s"]))
+            answers = [answer for _, answer in rounds[-1]]
+            if len(whose) == 1:
+                found = len(answers[0]["sizes"] if "sizes" in answers[0] else answers[0]["first"])
+                yield {"part": what, "rows": len(some), "ours": took[0], "found": found}
                 continue
-            for _ in range(options.rounds):
-                own, mine = side(what, "ours", folder / "vectors.npy", folder, options)
-                other, yours = side(what, "theirs", folder / "vectors.npy", folder, options)
-                rounds.append((own, other))
-            ours, theirs = (
-                {name: float(np.median([one[at][name] for one in rounds])) for name in rounds[0][0]} for at in range(2)
-            )
-            sizes.append(len(some))
-            spent.append(ours["cpu_s"])
+            ours, theirs = took
             yield {
                 "part": what,
                 "rows": len(some),
@@ -221,10 +200,26 @@ def beside_sentence_transformers(what: str, options: argparse.Namespace) -> Iter
                 "ours": ours,
                 "theirs": theirs,
                 "times": {"wall": theirs["wall_s"] / ours["wall_s"], "cpu": theirs["cpu_s"] / ours["cpu_s"]},
-                **compare(mine, yours, some),
+                **compare(*answers, some),
             }
-    if len(sizes) > 1:
-        yield {"part": what, "exponent": float(np.polyfit(np.log(sizes), np.log(spent), 1)[0])}
+    if len(spent["ours"]) > 1:
+        fitted = {whose: _exponent(points) for whose, points in spent.items() if len(points) > 1}
+        yield {"part": what, "exponent": fitted["ours"], "peers_exponent": fitted.get("theirs")}
+
+
+def _folder(vectors: np.ndarray, options: argparse.Namespace, temporary: Path) -> Path:
+    """Where the answers to one question about some vectors are kept."""
+    digest = hashlib.blake2b(f"{vectors.shape} {options.pairs} {options.threshold}".encode(), digest_size=8)
+    digest.update(vectors)
+    folder: Path = (options.cache or temporary) / digest.hexdigest()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _exponent(points: Sequence[tuple[int, float]]) -> float:
+    """Of the power law through some sizes and what they took."""
+    sizes, took = zip(*points, strict=True)
+    return float(np.polyfit(np.log(sizes), np.log(took), 1)[0])
 
 
 # ---------------------------------------------------------------------------------------------------------- duplicates
@@ -305,14 +300,12 @@ def banking(options: argparse.Namespace) -> Iterator[Record]:
 
     from semsearch.applications.classification import calibration_error
 
-    data = os.environ.get("SEMSEARCH_DATA")
-    if not data:
-        print("banking77 is not shipped: SEMSEARCH_DATA must name a folder with it.", file=sys.stderr)
+    data = _data("banking77")
+    if data is None:
         return
     texts, labels = {}, {}
     for split in ("train", "test"):
-        with (Path(data) / "banking77" / f"{split}.csv").open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows = _table(data / f"{split}.csv", ",")
         texts[split], labels[split] = [row["text"] for row in rows], np.array([row["category"] for row in rows])
     encoder = semsearch.load_encoder("all-MiniLM-L6-v2")
     vectors = {split: encoder.encode_documents(some) for split, some in texts.items()}
@@ -366,16 +359,121 @@ def banking(options: argparse.Namespace) -> Iterator[Record]:
         }
 
 
-WHAT = ("pairs", "communities", "search", "duplicates", "banking")
+# --------------------------------------------------------------------------------------------------------- judged data
+
+
+def quora(options: argparse.Namespace) -> Iterator[Record]:
+    """The judged question pairs by our scores and by sentence-transformers' own, in its own measures."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.evaluation import BinaryClassificationEvaluator
+    from sklearn.metrics import average_precision_score
+
+    data = _data("quora-pairs.tsv")
+    if data is None:
+        return
+    rows = [row for row in _table(data, "\t") if row["question1"].strip() and row["question2"].strip()]
+    rows = rows[: options.judged]
+    first, second = ([row[f"question{side}"] for row in rows] for side in (1, 2))
+    truth = np.array([int(row["is_duplicate"]) for row in rows])
+    encoder = semsearch.load_encoder("all-MiniLM-L6-v2")
+    model = SentenceTransformer(str(encoder.folder), device="cpu", local_files_only=True)
+
+    def ours() -> np.ndarray:
+        return semsearch.similarity(first, second, encoder=encoder)
+
+    def theirs() -> np.ndarray:
+        once = list(dict.fromkeys([*first, *second]))
+        place = {text: at for at, text in enumerate(once)}
+        vectors = model.encode(once, normalize_embeddings=True)
+        one, other = (vectors[[place[text] for text in side]] for side in (first, second))
+        return np.vecdot(one, other)
+
+    for way, work in {"semsearch similarity": ours, "sentence-transformers": theirs}.items():
+        scores, wall, cpu = timed(work)
+        best, _, _, _ = BinaryClassificationEvaluator.find_best_f1_and_threshold(scores, truth, True)
+        precision = float(average_precision_score(truth, scores))
+        yield {
+            "part": "judged pairs",
+            "way": way,
+            "rows": len(rows),
+            "average_precision": precision,
+            "best_f1": float(best),
+            "wall_s": wall,
+            "cpu_s": cpu,
+        }
+
+
+def tatoeba(options: argparse.Namespace) -> Iterator[Record]:
+    """Of translated sentences in six languages how many have another one as their best (xSIM), each way, and mining."""
+    from semsearch.applications.bitext import xsim
+
+    data = _data("tatoeba")
+    if data is None:
+        return
+    if options.multilingual is None:
+        print("tatoeba is left out: it needs a model of several languages, --multilingual.", file=sys.stderr)
+        return
+    encoder = semsearch.load_encoder(options.multilingual)
+    for file in sorted(data.glob("tatoeba.*-eng.eng")):
+        language = file.name.removeprefix("tatoeba.").removesuffix("-eng.eng")
+        sides = [path.read_text(encoding="utf-8").splitlines() for path in (file.with_suffix(f".{language}"), file)]
+        foreign, english = (encoder.encode_documents(lines) for lines in sides)
+        found, wall, cpu = timed(lambda: semsearch.bitext(foreign, english, device="cpu"))  # noqa: B023
+        right = int((found.first == found.second).sum())
+        yield {
+            "part": "translations",
+            "model": encoder.name,
+            "language": language,
+            "rows": len(foreign),
+            "xsim_to_english": xsim(foreign, english, device="cpu"),
+            "xsim_from_english": xsim(english, foreign, device="cpu"),
+            "precision": right / max(len(found.first), 1),
+            "recall": right / len(foreign),
+            "wall_s": wall,
+            "cpu_s": cpu,
+        }
+
+
+def topics(options: argparse.Namespace) -> Iterator[Record]:
+    """Topics of banking77 beside BERTopic's, where it is installed: see topics.py."""
+    from topics import measured_topics
+
+    data = _data("banking77")
+    if data is None:
+        return
+    texts = [row["text"] for row in _table(data / "train.csv", ",")]
+    vectors = semsearch.load_encoder("all-MiniLM-L6-v2").encode_documents(texts)
+    yield from measured_topics(vectors, texts, options.topics)
+
+
+def _data(name: str) -> Path | None:
+    """A public data set, or None and a word about it."""
+    folder = os.environ.get("SEMSEARCH_DATA")
+    if not folder:
+        print(f"{name} is not shipped: SEMSEARCH_DATA must name a folder with it.", file=sys.stderr)
+        return None
+    return Path(folder) / name
+
+
+def _table(file: Path, delimiter: str) -> list[dict[str, str]]:
+    with file.open(encoding="utf-8", newline="") as opened:
+        quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
+        return list(csv.DictReader(opened, delimiter=delimiter, quoting=quoting))
+
+
+MEASURED: dict[str, Callable[[argparse.Namespace], Iterator[Record]]] = {
+    "duplicates": duplicates,
+    "banking": banking,
+    "topics": topics,
+    "quora": quora,
+    "tatoeba": tatoeba,
+}
+WHAT = (*PEERS, *MEASURED)
 
 
 def records_of(what: str, options: argparse.Namespace) -> Iterator[Record]:
     """What is measured of one application."""
-    if what == "duplicates":
-        return duplicates(options)
-    if what == "banking":
-        return banking(options)
-    return beside_sentence_transformers(what, options)
+    return beside_sentence_transformers(what, options) if what in PEERS else MEASURED[what](options)
 
 
 def main() -> None:
@@ -388,7 +486,11 @@ def main() -> None:
     parser.add_argument("--threshold", type=float, default=0.75)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--texts", type=int, default=20_000, help="of `duplicates`")
+    parser.add_argument("--judged", type=int, help="pairs of `quora`; all by default")
+    parser.add_argument("--topics", type=int, nargs="+", default=[70, 300], metavar="COUNT", help="of semsearch")
+    parser.add_argument("--multilingual", metavar="MODEL", help="for `tatoeba`")
     parser.add_argument("--what", nargs="+", choices=WHAT, default=WHAT)
+    parser.add_argument("--cache", type=Path, help="keep what each side took and found here, and don't do it again")
     parser.add_argument("--out", type=Path, help="append the results to this file, as JSON lines")
     parser.add_argument("--side", choices=list(SIDES), help=argparse.SUPPRESS)
     parser.add_argument("--answer", type=Path, help=argparse.SUPPRESS)

@@ -474,8 +474,11 @@ def application_exponents(records: list[Record]) -> Iterator[Row]:
     """How costs grow."""
     fitted = [r for r in records if "exponent" in r]
     if fitted:
-        yield "CPU seconds of ours grow with rows to the power of", *(r["part"] for r in fitted)
-        yield "", *(f"{r['exponent']:.2f}" for r in fitted)
+        yield "CPU seconds grow with rows to the power of", *(r["part"] for r in fitted)
+        yield "semsearch", *(f"{r['exponent']:.2f}" for r in fitted)
+        if any(r.get("peers_exponent") for r in fitted):
+            known = ((r.get("peers_exponent"), r) for r in fitted)
+            yield "its peer", *("" if exponent is None else f"{exponent:.2f}" for exponent, _ in known)
 
 
 def banking(records: list[Record]) -> Iterator[Row]:
@@ -486,6 +489,51 @@ def banking(records: list[Record]) -> Iterator[Row]:
         for r in lines:
             figures = (f"{r[name]:.4f}" if name in r else "" for name in ("nmi", "accuracy", "calibration_error"))
             yield r["part"], f"{r['rows']:,}", r["way"], *figures, f"{r['cpu_s']:.1f}"
+
+
+def topics(records: list[Record]) -> Iterator[Row]:
+    """Topics, and how their words go together."""
+    lines = [r for r in records if r["part"] == "topics"]
+    if lines:
+        yield "topics by", "CPU s (s)", "topics", "in none", "NPMI", "different words"
+        for r in lines:
+            yield (
+                r["way"],
+                f"{r['cpu_s']:.0f} ({r['wall_s']:.0f})",
+                str(r["topics"]),
+                f"{r['none'] / r['rows']:.0%}",
+                f"{r['npmi']:.3f}",
+                f"{r['different']:.0%}",
+            )
+
+
+def judged_pairs(records: list[Record]) -> Iterator[Row]:
+    """How well scores tell duplicates."""
+    lines = [r for r in records if r["part"] == "judged pairs"]
+    if lines:
+        yield "judged pairs of Quora", "pairs", "average precision", "best F1", "CPU s (s)"
+        for r in lines:
+            figures = f"{r['average_precision']:.4f}", f"{r['best_f1']:.4f}"
+            yield r["way"], f"{r['rows']:,}", *figures, f"{r['cpu_s']:.0f} ({r['wall_s']:.0f})"
+
+
+def translations(records: list[Record]) -> Iterator[Row]:
+    """What is not found of translated sentences."""
+    lines = [r for r in records if r["part"] == "translations"]
+    if lines:
+        yield (
+            "Tatoeba with English",
+            "pairs",
+            "xSIM to English",
+            "from English",
+            "found by bitext",
+            "of these right",
+            "CPU s",
+        )
+        for r in lines:
+            errors = f"{r['xsim_to_english']:.2%}", f"{r['xsim_from_english']:.2%}"
+            mined = f"{r['recall']:.1%}", f"{r['precision']:.1%}"
+            yield r["language"], f"{r['rows']:,}", *errors, *mined, f"{r['cpu_s']:.1f}"
 
 
 def draw_ann(records: list[Record], folder: Path) -> None:

@@ -13,14 +13,17 @@ from __future__ import annotations
 import argparse
 import math
 import re
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import tables
+from tables import Record
 
 import semsearch
 
@@ -32,25 +35,22 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
     return made, time.perf_counter() - wall, time.process_time() - cpu
 
 
-def topics(vectors: np.ndarray, texts: list[str], count: int) -> None:
-    """Print a table of how the topics of both compare."""
-    print("| topics by | s (CPU s) | topics | in none | NPMI | different words |", flush=True)
-    print("|---|---|---|---|---|---|", flush=True)
-    with TemporaryDirectory() as home:
-        with semsearch.create("texts", home=home, encoder=None, dim=vectors.shape[1]) as made:
-            documents = [semsearch.Document(str(at), text) for at, text in enumerate(texts)]
-            made.add(documents, vectors=vectors)
-            ours, *spent = timed(lambda: made.topics(count=count, device="cpu"))
-        words = [[word.text.lower() for word in topic.words] for topic in ours]
-        row("semsearch", spent, words, int((ours.clusters.labels < 0).sum()), texts)
+def measured_topics(vectors: np.ndarray, texts: list[str], counts: Sequence[int]) -> Iterator[Record]:
+    """How the topics of both compare, those of semsearch as many as each of `counts`."""
+    with TemporaryDirectory() as home, semsearch.create("texts", home=home, encoder=None, dim=vectors.shape[1]) as made:
+        made.add([semsearch.Document(str(at), text) for at, text in enumerate(texts)], vectors=vectors)
+        for count in counts:
+            ours, *spent = timed(lambda count=count: made.topics(count=count, device="cpu"))
+            words = [[word.text.lower() for word in topic.words] for topic in ours]
+            yield _record("semsearch", spent, words, int((ours.clusters.labels < 0).sum()), texts)
     try:
         from bertopic import BERTopic
         from sklearn.feature_extraction.text import CountVectorizer
         from umap import UMAP
     except ImportError:
-        print("BERTopic is not installed")
+        print("BERTopic is not installed: its topics are left out.", file=sys.stderr)
         return
-    for name, counting in (
+    for way, counting in (
         ("BERTopic", None),
         ("BERTopic, stop words left out", CountVectorizer(stop_words="english")),
     ):
@@ -59,17 +59,22 @@ def topics(vectors: np.ndarray, texts: list[str], count: int) -> None:
         theirs = BERTopic(umap_model=seeded, vectorizer_model=counting)
         (labels, _), *spent = timed(lambda theirs=theirs: theirs.fit_transform(texts, vectors))
         named = [[word for word, _ in theirs.get_topic(one) if word] for one in sorted(set(labels) - {-1})]
-        row(name, spent, named, labels.count(-1), texts)
+        yield _record(way, spent, named, list(labels).count(-1), texts)
 
 
-def row(name: str, spent: list[float], words: list[list[str]], alone: int, texts: list[str]) -> None:
-    """A line of the table."""
+def _record(way: str, spent: list[float], words: list[list[str]], alone: int, texts: list[str]) -> Record:
     different = len({word for own in words for word in own}) / max(sum(map(len, words)), 1)
-    print(
-        f"| {name} | {spent[0]:.0f} ({spent[1]:.0f}) | {len(words)} | {alone / len(texts):.0%} "
-        f"| {coherence(words, texts):.3f} | {different:.0%} |",
-        flush=True,
-    )
+    return {
+        "part": "topics",
+        "way": way,
+        "rows": len(texts),
+        "wall_s": spent[0],
+        "cpu_s": spent[1],
+        "topics": len(words),
+        "none": alone,
+        "npmi": coherence(words, texts),
+        "different": different,
+    }
 
 
 def coherence(topics: list[list[str]], texts: list[str]) -> float:
@@ -95,12 +100,16 @@ def coherence(topics: list[list[str]], texts: list[str]) -> float:
 
 def main() -> None:
     """Measure and print a table in Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("vectors", type=Path)
     parser.add_argument("texts", type=Path, help="a line for each vector")
-    parser.add_argument("--count", type=int, default=70, help="of semsearch's topics")
+    parser.add_argument("--count", type=int, nargs="+", default=[70], help="of semsearch's topics")
     asked = parser.parse_args()
-    topics(np.load(asked.vectors), asked.texts.read_text("utf-8").splitlines(), asked.count)
+    records = measured_topics(np.load(asked.vectors), asked.texts.read_text("utf-8").splitlines(), asked.count)
+    for at, line in enumerate(tables.topics(list(records))):
+        print(f"| {' | '.join(line)} |")
+        if not at:
+            print("|---" * len(line) + "|")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ A frame has a column of lists of numbers, a vector a row, or nothing but columns
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,12 @@ def is_frame(given: object) -> bool:
     if hasattr(given, "__arrow_c_stream__") or is_dataset(given):
         return True
     return hasattr(given, "collect") and hasattr(given, "collect_schema")
+
+
+def is_table(frame: object) -> bool:
+    """Whether a frame has columns, and is not one."""
+    named = any(hasattr(type(frame), name) for name in ("columns", "column_names", "schema", "collect_schema"))
+    return named or not isinstance(frame, Iterable)
 
 
 def is_dataset(given: object) -> bool:

@@ -9,7 +9,9 @@ import pytest
 
 import semsearch
 from semsearch import tabular
+from semsearch.applications import bitext as mining
 from semsearch.errors import DataError, MissingDependency, UsageError
+from semsearch.testing.encoder import HashEncoder
 from semsearch.types import Hits
 
 pd, pl, pa = (pytest.importorskip(name) for name in ("pandas", "polars", "pyarrow"))
@@ -164,6 +166,68 @@ def test_the_other_results(notes, vectors):
     found = semsearch.bitext(left, right)
     assert columns_of(found.to_pandas())["first"] == [NAMES[row] for row in found.first.tolist()]
     assert columns_of(found.to_pandas())["second"] == found.second.tolist()
+
+
+def test_topics_and_maps_are_frames_too(notes):
+    topics = notes.topics("communities", min_score=0.8, min_size=3)
+    labels = [None if label < 0 else label for label in topics.clusters.labels.tolist()]
+    drawn = notes.map(method="communities", min_score=0.8, min_size=3)
+    for kind in ("pandas", "polars", "arrow"):
+        columns = columns_of(getattr(topics, f"to_{kind}")())
+        assert list(columns) == ["id", "topic", "name", "score"]
+        assert columns["id"] == NAMES
+        assert columns["topic"] == labels
+        assert columns["name"] == [None if label is None else topics.names[label] for label in labels]
+        columns = columns_of(getattr(drawn, f"to_{kind}")())
+        assert list(columns) == ["id", "text", "x", "y", "topic"]
+        assert columns["text"] == [f"text {name}" for name in NAMES]
+        assert list(zip(columns["x"], columns["y"], strict=True)) == list(map(tuple, drawn.places.tolist()))
+        assert columns["topic"] == [None if topic < 0 else topics.names[topic] for topic in drawn.topic_of.tolist()]
+
+
+class Streamed:
+    """What has nothing but its stream."""
+
+    def __init__(self, table):
+        self._table = table
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return self._table.__arrow_c_stream__(requested_schema)
+
+
+@pytest.mark.parametrize("number", range(9))
+def test_whatever_takes_vectors_takes_a_frame_and_keeps_its_ids(vectors, number):
+    def frame():
+        return list(frames_of(vectors, NAMES))[number]
+
+    lying = semsearch.layout(frame())
+    assert lying.places.tobytes() == semsearch.layout(vectors).places.tobytes()
+    for kind in ("pandas", "polars", "arrow"):
+        made = getattr(lying, f"to_{kind}")()
+        columns = columns_of(made)
+        assert list(columns)[-2:] == ["x", "y"]
+        names = made.index.tolist() if kind == "pandas" and number in (1, 2) else next(iter(columns.values()))
+        assert names == NAMES
+        assert list(zip(columns["x"], columns["y"], strict=True)) == list(map(tuple, lying.places.tolist()))
+    scores = semsearch.similarity(frame(), vectors[::-1])
+    assert scores.tobytes() == semsearch.similarity(vectors, vectors[::-1]).tobytes()
+    assert (
+        semsearch.similarity(Streamed(pa.table({"v": vectors.tolist()})), vectors[::-1]).tobytes() == scores.tobytes()
+    )
+    assert mining.xsim(frame(), vectors) == 0
+    assert mining.learn_margin(frame(), vectors) == mining.learn_margin(vectors, vectors)
+
+
+def test_columns_of_texts_are_texts():
+    frame = pl.DataFrame({"one": ["water boils", "a cat", "tea"], "other": ["boiling water", "a dog", "tea"]})
+    encoder = HashEncoder(DIM)
+    bare = semsearch.similarity(frame["one"].to_list(), frame["other"].to_list(), encoder=encoder)
+    for made in (frame, frame.to_arrow(), frame.to_pandas()):
+        assert semsearch.similarity(made["one"], made["other"], encoder=encoder).tobytes() == bare.tobytes()
+        with pytest.raises(UsageError, match="must have one column of lists"):
+            semsearch.similarity(made, made, encoder=encoder)  # its names of columns are no texts
+        judged = semsearch.sts(made["one"], made["other"], pd.Series([1.0, 2.0, 5.0]), encoder=encoder)
+        assert judged.pairs == 3
 
 
 @pytest.mark.parametrize(

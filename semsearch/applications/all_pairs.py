@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from semsearch.applications.found_pairs import BestPairs, Nearest
 from semsearch.applications.neighbour_floors import neighbour_floors
 from semsearch.applications.runs import Runs
-from semsearch.applications.tile_bounds import fastest_codes
+from semsearch.applications.tile_bounds import component_cost, fastest_codes
 from semsearch.applications.tiles import BLOCK_ROWS, GroupedRows, Tiles
 from semsearch.applications.upper_bounds import PairSample, choose
 from semsearch.errors import UsageError
@@ -162,7 +162,8 @@ class AllPairs:
 
     def _tiles(self, least: float | NDArray[np.float64] | np.floating[Any]) -> Tiles:
         def made() -> Tiles:
-            projection = choose(self.sample, self.metric, least, self._codes)
+            component = component_cost(self._device, self._codes)
+            projection = choose(self.sample, self.metric, least, self._codes, component)
             return Tiles(self.left, self.right, self.metric, projection, self._device, self._name_row, self._codes)
 
         return _alone(made)

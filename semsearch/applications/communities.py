@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from semsearch.applications.all_pairs import PairProgress
-from semsearch.applications.pairs import FoundPairs, Wanted
+from semsearch.applications.pairs import HIGHER, FoundPairs, Wanted
 from semsearch.applications.scratch import scratch
 from semsearch.applications.tiles import GroupedRows
 from semsearch.arguments import check_number, check_whole
@@ -91,8 +91,16 @@ def communities_of(
     progress: PairProgress | None = None,
 ) -> list[NDArray[np.int64]]:
     """As `communities`, of vectors in the form in which they are stored."""
+    if len(vectors) < min_size:
+        return []
     found = FoundPairs(
-        GroupedRows.apart(vectors), None, metric, Wanted(min_score=threshold, limit=None), device, progress=progress
+        GroupedRows.apart(vectors),
+        None,
+        metric,
+        Wanted(min_score=threshold, limit=None),
+        device,
+        progress=progress,
+        advice=HIGHER,
     )
     with found.runs:
         around = _Around(found, len(vectors))

@@ -18,6 +18,7 @@ from semsearch.controls import one_line
 from semsearch.engine import Engine, EngineView
 from semsearch.errors import UsageError
 from semsearch.search.fields import composed, fields_of, in_text, listed_fields
+from semsearch.tabular import Tabular
 
 MOST_POINTS = 300_000  # of a picture; of more documents a sample is drawn
 TEXT_CHARACTERS = 160  # of a document's title or text,
@@ -29,8 +30,8 @@ OTHERS = "other"
 
 
 @dataclass(frozen=True, eq=False)
-class DocumentMap:
-    """Documents as points.
+class DocumentMap(Tabular):
+    """Documents as points; as a frame a row for each.
 
     Attributes:
         name: The collection's.
@@ -62,6 +63,11 @@ class DocumentMap:
     def __len__(self) -> int:
         """Points."""
         return len(self.ids)
+
+    def _columns(self) -> dict[str, Any]:
+        names = self.topics.names
+        topics = [names[topic] if topic >= 0 else None for topic in self.topic_of.tolist()]
+        return {"id": self.ids, "text": self.texts, "x": self.places[:, 0], "y": self.places[:, 1], "topic": topics}
 
     def page(self) -> str:
         """It as a page in HTML: one file, which needs no network."""

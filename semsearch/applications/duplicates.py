@@ -8,21 +8,17 @@ each has one in the other that scores enough; a shared paragraph makes none.
 from __future__ import annotations
 
 import hashlib
-import heapq
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.applications.all_pairs import PairProgress
 from semsearch.applications.document_vectors import READ_IDS, gathered, passages_with_documents
-from semsearch.applications.pairs import FoundPairs, Wanted, check_comparable
-from semsearch.applications.runs import SortedPairs
+from semsearch.applications.pairs import HIGHER, FoundPairs, Wanted, check_comparable
 from semsearch.applications.tiles import GroupedRows
 from semsearch.applications.wording import LEAST_JACCARD, Wordings, folded
 from semsearch.arguments import check_number
@@ -33,9 +29,11 @@ from semsearch.tabular import Tabular
 from semsearch.types import Document, Metric
 
 SAME_MEANING = 0.95
-MOST_PAIRS = 50_000_000  # of passages that score enough: 1 GB
+MOST_PAIRS = 20_000_000  # of passages that score enough: 2 GB with what is made of them
 SAME_TEXT, WORDING, MEANING = "text", "wording", "meaning"
 REASONS = (SAME_TEXT, WORDING, MEANING)
+EDGE = np.dtype([("one", "<i4"), ("other", "<i4"), ("reason", "i1"), ("score", "<f4")])
+Edges: TypeAlias = NDArray[np.void]  # of `EDGE`: that two documents match, by numbers, and by which of `REASONS`
 
 
 class Duplicate(NamedTuple):
@@ -168,13 +166,8 @@ def _rank(document: Document, number: int, keep: str) -> tuple[Any, ...]:
     return (1, 2, float(value), "")
 
 
-class _Edge(NamedTuple):
-    """That two documents match, by numbers."""
-
-    one: int
-    other: int
-    reason: int  # its place in `REASONS`
-    score: float
+def _edges(found: Iterable[tuple[int, int, int, float]]) -> Edges:
+    return np.array(list(found), dtype=EDGE)
 
 
 def duplicates(
@@ -191,14 +184,14 @@ def duplicates(
             other = stack.enter_context(against.view())
             kept = _Texts(other, "first")
         apart = texts.representatives() if other is None else np.arange(len(texts.ids))
-        edges = list(_by_text(texts, kept)) if other is not None else []
+        edges = _edges(_by_text(texts, kept)) if other is not None else _edges([])
         open_ones = _open(apart, edges)
         if alike.wording:
-            edges += _by_wording(view, other, texts, kept, open_ones)
-        near: list[_Edge] = []
+            edges = np.concatenate([edges, _edges(_by_wording(view, other, texts, kept, open_ones))])
+        near = _edges([])
         if alike.min_score is not None:
-            near = list(_by_meaning(view, other, texts, kept, open_ones, alike, device, progress))
-            edges += [edge for edge in near if edge.score >= alike.min_score]
+            near = _by_meaning(view, other, texts, kept, open_ones, alike, device, progress)
+            edges = np.concatenate([edges, near[near["score"] >= alike.min_score]])
         found = _decided(texts, kept, apart, edges, within=other is None)
     border = _borderline(near, texts, kept, alike)
     digests = dict(zip(texts.ids, texts.contents, strict=True))
@@ -206,25 +199,25 @@ def duplicates(
     return Duplicates(found, len(texts.ids), border, {one: digests[one] for one in named})
 
 
-def _open(apart: NDArray[np.int64], edges: Sequence[_Edge]) -> NDArray[np.bool_]:
+def _open(apart: NDArray[np.int64], edges: Edges) -> NDArray[np.bool_]:
     """The documents whose text none before has: `(documents,)`."""
     still: NDArray[np.bool_] = apart == np.arange(len(apart))
-    still[[edge.one for edge in edges]] = False
+    still[edges["one"]] = False
     return still
 
 
-def _by_text(texts: _Texts, kept: _Texts) -> Iterator[_Edge]:
+def _by_text(texts: _Texts, kept: _Texts) -> Iterator[tuple[int, int, int, float]]:
     first: dict[bytes, int] = {}
     for number, same in enumerate(kept.same):
         first.setdefault(same, number)
     for number, same in enumerate(texts.same):
         if same in first:
-            yield _Edge(number, first[same], 0, 1.0)
+            yield number, first[same], 0, 1.0
 
 
 def _by_wording(
     view: EngineView, other: EngineView | None, texts: _Texts, kept: _Texts, open_ones: NDArray[np.bool_]
-) -> Iterator[_Edge]:
+) -> Iterator[tuple[int, int, int, float]]:
     wordings, candidates = Wordings(LEAST_JACCARD), []
     if other is not None:
         for number, document in enumerate(other.documents()):
@@ -242,7 +235,7 @@ def _by_wording(
         return {by_id[one]: folded(document.title, document.text) for one, document in there.items()}
 
     for one, near_one, share in wordings.decided(candidates, read):
-        yield _Edge(one, near_one, 1, share)
+        yield one, near_one, 1, share
 
 
 def _by_meaning(
@@ -254,26 +247,29 @@ def _by_meaning(
     alike: Alike,
     device: str,
     progress: PairProgress | None,
-) -> Iterator[_Edge]:
+) -> Edges:
     assert alike.min_score is not None
     left, docs = _passages(view, texts, open_ones)
     right, other_docs = (None, docs) if other is None else _passages(other, kept, None)
     wanted = Wanted(min_score=alike.min_score - alike.slack, limit=None)
     metric = Metric(view.settings["metric"])
-    found = FoundPairs(left, right, metric, wanted, device, progress=progress, most=MOST_PAIRS)
-    with found.runs:
-        pairs = np.concatenate([*found.stream(), found.nothing])
     counts = np.bincount(docs, minlength=len(texts.ids))
     other_counts = counts if other is None else np.bincount(other_docs, minlength=len(kept.ids))
-    first, second = docs[pairs["first"]], other_docs[pairs["second"]]
-    if other is None:
-        keep = first != second
-        pairs, first, second = pairs[keep], first[keep], second[keep]
-        turned = first > second
-        pairs["first"][turned], pairs["second"][turned] = pairs["second"][turned], pairs["first"][turned]
-        first[turned], second[turned] = second[turned], first[turned]
-    for one, another, score in _covering(pairs, first, second, counts, other_counts):
-        yield _Edge(one, another, 2, score)
+    whole = counts.max(initial=0) <= 1 and other_counts.max(initial=0) <= 1  # documents that are one passage each
+    parts: list[Edges] = [_edges([])]
+    rows: list[NDArray[np.int32]] = [np.empty((0, 2), dtype=np.int32)]  # of the passages, where these must cover
+    found = FoundPairs(left, right, metric, wanted, device, progress=progress, most=MOST_PAIRS, advice=HIGHER)
+    with found.runs:
+        for pairs in found.stream():
+            part = np.empty(len(pairs), dtype=EDGE)
+            part["one"], part["other"] = docs[pairs["first"]], other_docs[pairs["second"]]
+            part["reason"], part["score"] = 2, pairs["score"]
+            own = part["one"] != part["other"] if other is None else np.ones(len(part), dtype=bool)
+            parts.append(part[own])
+            if not whole:
+                rows.append(np.stack([pairs["first"], pairs["second"]], axis=1, dtype=np.int32)[own])
+    edges = np.concatenate(parts)
+    return edges if whole else _covering(edges, np.concatenate(rows), counts, other_counts, same=other is None)
 
 
 def _passages(
@@ -288,61 +284,68 @@ def _passages(
 
 
 def _covering(
-    pairs: SortedPairs,
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    other_counts: NDArray[np.int64],
-) -> Iterator[tuple[int, int, float]]:
-    """Pairs of documents of which every passage has one in the other, with the score of the least alike passage."""
-    order = np.lexsort((-pairs["score"], second, first))
-    pairs, first, second = pairs[order], first[order], second[order]
-    new = np.ones(len(pairs), dtype=bool)
-    new[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
-    begins = np.flatnonzero(new).tolist()
-    for begin, end in pairwise([*begins, len(pairs)]):
-        part, one, other = pairs[begin:end], int(first[begin]), int(second[begin])
-        least = np.inf
-        for column, count in (("first", counts[one]), ("second", other_counts[other])):
-            passages, at = np.unique(part[column], return_index=True)  # the best of each comes first
-            least = min(least, float(part["score"][at].min())) if len(passages) == count else -np.inf
-        if least > -np.inf:
-            yield one, other, least
+    edges: Edges, rows: NDArray[np.int32], counts: NDArray[np.int64], other_counts: NDArray[np.int64], *, same: bool
+) -> Edges:
+    """Of edges between passages, whose `rows` `(edges, 2)` are told, those of documents of which each covers the other.
+
+    Every passage of one has an edge to one of the other; the score is that of the least alike passage.
+    """
+    if same:
+        turned = edges["one"] > edges["other"]
+        rows[turned] = rows[turned][:, ::-1]
+        edges["one"][turned], edges["other"][turned] = edges["other"][turned], edges["one"][turned]
+    order = np.lexsort((edges["other"], edges["one"]))
+    edges, rows = edges[order], rows[order]
+    new = np.ones(len(edges), dtype=bool)
+    new[1:] = (edges["one"][1:] != edges["one"][:-1]) | (edges["other"][1:] != edges["other"][:-1])
+    group = np.cumsum(new) - 1
+    made = edges[new]
+    made["score"] = np.inf
+    covered = np.ones(len(made), dtype=bool)
+    for side, needed in enumerate((counts[made["one"]], other_counts[made["other"]])):
+        order = np.lexsort((-edges["score"], rows[:, side], group))
+        passage, of, scores = rows[order, side], group[order], edges["score"][order]
+        best = np.ones(len(edges), dtype=bool)
+        best[1:] = (passage[1:] != passage[:-1]) | (of[1:] != of[:-1])
+        of, scores = of[best], scores[best]
+        covered &= np.bincount(of, minlength=len(made)) == needed
+        if len(made):
+            least = np.minimum.reduceat(scores, np.searchsorted(of, np.arange(len(made))))
+            made["score"] = np.minimum(made["score"], least)
+    return made[covered]
 
 
-def _decided(
-    texts: _Texts, kept: _Texts, apart: NDArray[np.int64], edges: Sequence[_Edge], *, within: bool
-) -> list[Duplicate]:
+def _decided(texts: _Texts, kept: _Texts, apart: NDArray[np.int64], edges: Edges, *, within: bool) -> list[Duplicate]:
     """Which documents go, gone through in the order of preference, so that what stays is known of each before it."""
-    matches: dict[int, list[_Edge]] = defaultdict(list)
-    for edge in edges:
-        matches[edge.one].append(edge)
-        if within:
-            matches[edge.other].append(_Edge(edge.other, edge.one, edge.reason, edge.score))
-    gone: dict[int, _Edge] = {}
+    one, other = edges["one"], edges["other"]
+    if within:  # of two the one that rather goes, then the one that rather stays
+        turned = texts.place[one] < texts.place[other]
+        one, other = np.where(turned, other, one), np.where(turned, one, other)
+    order = np.lexsort((other, -edges["score"], edges["reason"], one))
+    others, reasons, scores = other[order], edges["reason"][order], edges["score"][order]
+    begins = np.searchsorted(one[order], np.arange(len(texts.ids) + 1))
+    gone = np.zeros(len(texts.ids), dtype=bool)
+    found: dict[int, Duplicate] = {}
     for number in texts.order:
         same = int(apart[number])
-        if same != number and same not in gone:
-            gone[number] = _Edge(number, same, 0, 1.0)
+        if same != number and not gone[same]:
+            gone[number] = True
+            found[number] = Duplicate(texts.ids[number], texts.ids[same], SAME_TEXT, 1.0)
             continue
-        stays = [
-            edge
-            for edge in matches[same]
-            if not within or (texts.place[edge.other] < texts.place[same] and edge.other not in gone)
-        ]
-        if stays:
-            best = min(stays, key=lambda edge: (edge.reason, -edge.score, edge.other))
-            gone[number] = best._replace(one=number)
-    return [
-        Duplicate(texts.ids[number], kept.ids[gone[number].other], REASONS[gone[number].reason], gone[number].score)
-        for number in sorted(gone)
-    ]
+        matches = slice(begins[same], begins[same + 1])
+        stays = ~gone[others[matches]] if within else np.ones(matches.stop - matches.start, dtype=bool)
+        if stays.any():
+            at = matches.start + int(stays.argmax())  # the best of those
+            gone[number] = True
+            of, reason, score = kept.ids[int(others[at])], REASONS[int(reasons[at])], float(scores[at])
+            found[number] = Duplicate(texts.ids[number], of, reason, score)
+    return [found[number] for number in sorted(found)]
 
 
-def _borderline(near: Sequence[_Edge], texts: _Texts, kept: _Texts, alike: Alike) -> list[tuple[str, str, float]]:
+def _borderline(near: Edges, texts: _Texts, kept: _Texts, alike: Alike) -> list[tuple[str, str, float]]:
     if alike.min_score is None or not alike.borderline:
         return []
-    least = alike.min_score
-    some = heapq.nsmallest(alike.borderline, near, key=lambda edge: (abs(edge.score - least), edge.one, edge.other))
-    some.sort(key=lambda edge: (-edge.score, edge.one, edge.other))
-    return [(texts.ids[edge.one], kept.ids[edge.other], edge.score) for edge in some]
+    far = np.abs(near["score"].astype(np.float64) - alike.min_score)
+    some = near[np.lexsort((near["other"], near["one"], far))[: alike.borderline]]
+    some = some[np.lexsort((some["other"], some["one"], -some["score"]))]
+    return [(texts.ids[one], kept.ids[other], score) for one, other, _, score in some.tolist()]

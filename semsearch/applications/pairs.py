@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 LIMIT = 1_000  # pairs, unless more are asked for
 MOST_PAIRS_KEPT = 1_000_000_000  # pairs: 20 GB of the disk
+HIGHER = "ask for a higher score"
 LOOKED_UP = 512  # pairs whose passages are read together
 
 
@@ -170,7 +171,9 @@ class FoundPairs:
         progress: PairProgress | None = None,
         name_row: Callable[[int, bool], str] = lambda row, right: f"row {row} of the vectors",
         most: int | None = None,
+        advice: str = "ask for a higher score or give a limit",
     ) -> None:
+        self._advice = advice  # to who asks for more than `most`
         compared = AllPairs(left, right, metric, device, name_row)
         self._limit = wanted.limit
         self.least = wanted.least(compared)
@@ -215,8 +218,7 @@ class FoundPairs:
         if expected > most:
             score = "any score" if self.least == -np.inf else f"a score of {self.least:.4f}"
             raise UsageError(
-                f"about {expected:,.0f} pairs reach {score}, and at most {most:,} are taken: ask for a higher score "
-                "or give a limit."
+                f"about {expected:,.0f} pairs reach {score}, and at most {most:,} are taken: {self._advice}."
             )
 
     def _by_neighbours(self, compared: AllPairs, k: int, progress: PairProgress | None) -> None:

@@ -10,14 +10,16 @@ seed give the same places on any number of threads.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from semsearch.arrow_input import rows_in
 from semsearch.errors import UsageError
 from semsearch.hardware import threads
+from semsearch.tabular import RowIds, Tabular
 from semsearch.types import Metric, Vectors
 from semsearch.vectors import stored_form
 
@@ -34,25 +36,36 @@ TSNE, PRINCIPAL = "t-SNE", "principal components"
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
+class Layout(Tabular):
     """Where rows lie.
 
     Attributes:
         places: `(n, 2)` float32, from 0 to 1 in the wider direction.
         method: "t-SNE" or "principal components".
         landmarks: How many rows were laid out themselves; the others lie among these.
+        ids: Of the rows, where a frame had some.
     """
 
     places: NDArray[np.float32]
     method: str
     landmarks: int
+    ids: RowIds | None = None
+
+    def _index(self) -> RowIds | None:
+        return self.ids if self.ids is not None and self.ids.indexed else None
+
+    def _columns(self) -> dict[str, Any]:
+        named: dict[str, Any] = {}
+        if self._index() is None:
+            named = {"row": np.arange(len(self.places))} if self.ids is None else {"id": list(self.ids.values)}
+        return {**named, "x": self.places[:, 0], "y": self.places[:, 1]}
 
 
 def layout(vectors: ArrayLike, *, seed: int = 0, metric: Metric | str = Metric.COSINE) -> Layout:
     """Rows `(n, dim)` in two dimensions, by t-SNE where openTSNE is installed (the extra `map`).
 
     Args:
-        vectors: `(n, dim)`, perhaps mapped.
+        vectors: `(n, dim)`, perhaps mapped; or a frame of pandas, polars or pyarrow with a vector a row.
         seed: Chooses the landmarks, of more than 10,000 rows: the same gives the same places.
         metric: "cosine", "dot" (whose rows are laid out by their directions) or "l2".
 
@@ -62,9 +75,10 @@ def layout(vectors: ArrayLike, *, seed: int = 0, metric: Metric | str = Metric.C
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise UsageError(f"seed must be a whole number of at least 0, not {seed!r:.60}.")
-    array = np.asarray(vectors)
+    given, ids = rows_in(vectors)
+    array = np.asarray(given)
     metric = Metric.L2 if Metric(metric) == Metric.L2 else Metric.COSINE
-    return laid_out(stored_form(array, array.shape[1] if array.ndim == 2 else 0, metric), seed)
+    return replace(laid_out(stored_form(array, array.shape[1] if array.ndim == 2 else 0, metric), seed), ids=ids)
 
 
 def laid_out(vectors: Vectors, seed: int) -> Layout:

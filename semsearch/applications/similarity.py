@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from semsearch import models
 from semsearch.arguments import as_list
+from semsearch.arrow_input import is_frame, is_table, rows_in
 from semsearch.encoder import DEFAULT_MODEL
 from semsearch.encoder.remote import trust_named
 from semsearch.errors import DimensionMismatch, UsageError
@@ -31,7 +32,8 @@ def similarity(
     """The scores `(n,)` of pairs: text i of `first` with text i of `second`; a single text with each of the others.
 
     Args:
-        first: Texts, or vectors `(n, dim)`, which need no encoder.
+        first: Texts, or vectors `(n, dim)`, which need no encoder; or a frame of pandas, polars or pyarrow with a
+            vector a row, or a column of texts.
         second: As many, or one.
         encoder: A model's name or path, or an object with the members of `Encoder`; all-MiniLM-L6-v2 by default. All
             texts are encoded as documents, since neither side asks.
@@ -89,6 +91,8 @@ def _side(given: Any) -> Any:
         return [given]
     if isinstance(given, np.ndarray) and given.dtype.kind in "fiu":
         return given
+    if is_frame(given) and is_table(given):
+        return np.asarray(rows_in(given, "texts or vectors")[0])
     side = as_list(given, "similarity takes two lists of texts, or two arrays of vectors")
     if all(isinstance(one, str) for one in side):
         return side

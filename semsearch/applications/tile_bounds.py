@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.applications.scratch import scratch
-from semsearch.applications.upper_bounds import PROJECTED_ROWS, Projection
+from semsearch.applications.upper_bounds import PER_COMPONENT, PROJECTED_ROWS, Projection
 from semsearch.errors import DataError
 from semsearch.hardware import cpu_has, multiplies_int8
 from semsearch.types import Metric, Vectors
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import torch
 
 TILE = 1024  # rows and columns multiplied together: what comes out, 4 MB, is still in cache when it is looked at
-TRIED_WIDTH, TRIES = 64, 5  # of the products that tell which type is multiplied fastest
+TRIED_WIDTH, WIDE, TRIES = 64, 256, 8  # of the products that tell which type is multiplied fastest, and how fast
 
 
 @cache
@@ -41,14 +41,21 @@ def fastest_codes(device: str) -> str:
     kinds = ["none"]
     kinds += ["int8"] if multiplies_int8() else []
     kinds += ["bf16"] if cpu_has("avx512_bf16") or cpu_has("amx_tile") else []
-    if len(kinds) == 1:
-        return "none"
-    rows = np.random.default_rng(0).standard_normal((TILE, TRIED_WIDTH), dtype=np.float32)
-    return min(kinds, key=lambda kind: _seconds(rows, kind))
+    return kinds[0] if len(kinds) == 1 else min(kinds, key=lambda kind: _seconds(kind, TRIED_WIDTH))
 
 
-def _seconds(rows: Vectors, kind: str) -> float:
-    """What a tile takes."""
+@cache
+def component_cost(device: str, kind: str) -> float:
+    """The nanoseconds that one component more takes of each pair, which is tried."""
+    if device != "cpu":
+        return PER_COMPONENT / 2  # of which nothing but ratios to other work matters
+    more = _seconds(kind, WIDE) - _seconds(kind, TRIED_WIDTH)
+    return max(more, 0.0) / (WIDE - TRIED_WIDTH) / TILE**2 * 1e9
+
+
+def _seconds(kind: str, width: int) -> float:
+    """What a tile of so many components takes."""
+    rows = np.random.default_rng(0).standard_normal((TILE, width), dtype=np.float32)
     side = Multiplied.of(rows, np.ones(len(rows)), kind)
     bounds = TileBounds(side, side, Metric.DOT, "cpu")
     whole = slice(0, len(rows))

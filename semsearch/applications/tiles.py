@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from semsearch.applications.runs import SortedPairs, ordered, records
 from semsearch.applications.tile_bounds import TILE, Multiplied, TileBounds
-from semsearch.applications.upper_bounds import Projection
+from semsearch.applications.upper_bounds import MOST_LET_THROUGH, Projection
 from semsearch.errors import DataError
 from semsearch.types import Metric, Vectors
 from semsearch.vector_codes import UNDERFLOW, as_tensor
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     Limits = float | NDArray[np.float64]
 
 BLOCK_ROWS = 4096  # rows of one task
-MANY_REACH = 1 / 16  # share of the pairs of a tile above which all are scored together
 LET_THROUGH = 512  # pairs of which some more components are looked at at a time
 SCORED_CLOSELY = 128  # pairs scored in float32 at a time, so that their vectors stay in cache
 
@@ -134,7 +133,7 @@ class Tiles:
     def _tile(self, rows: slice, columns: slice, limits: _Limits) -> SortedPairs:
         at, bounds, slack = self._over(rows, columns, limits)
         count = columns.stop - columns.start
-        if len(at) > MANY_REACH * count * (rows.stop - rows.start):
+        if len(at) > MOST_LET_THROUGH * count * (rows.stop - rows.start):
             return self._together(rows, columns, limits)
         i, j, bounds = self._counted(rows.start + at // count, columns.start + at % count, bounds)
         i, j = self._finer(i, j, bounds, rows, columns, limits, slack)

@@ -20,6 +20,7 @@ from semsearch.errors import UsageError
 from semsearch.search.fields import composed, listed_fields
 from semsearch.search.languages import languages_of
 from semsearch.search.mmr import marginal_relevance
+from semsearch.tabular import Tabular
 from semsearch.types import Metric, Vectors
 from semsearch.vectors import score_each
 
@@ -60,8 +61,8 @@ class Topic:
 
 
 @dataclass(frozen=True, eq=False)
-class Topics(Sequence[Topic]):
-    """The topics of a collection, the largest first.
+class Topics(Sequence[Topic], Tabular):
+    """The topics of a collection, the largest first; as a frame a row for each document.
 
     Attributes:
         found: The topics.
@@ -93,6 +94,10 @@ class Topics(Sequence[Topic]):
     def told(self) -> list[dict[str, Any]]:
         """What there is to say of each, as JSON values."""
         return [self._told(number, topic) for number, topic in enumerate(self.found)]
+
+    def _columns(self) -> dict[str, Any]:
+        whole = list(self.documents())
+        return {name: [facts[name] for facts in whole] for name in ("id", "topic", "name", "score")}
 
     def _told(self, number: int, topic: Topic) -> dict[str, Any]:
         facts: dict[str, Any] = {

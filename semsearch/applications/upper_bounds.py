@@ -32,8 +32,9 @@ THINNED = 4  # one in so many of these tells how far bounds get
 ITERATIONS = 3  # of the subspace iteration; Halko, Martinsson and Tropp 2011, algorithm 4.4
 WIDTHS = (15, 31, 47, 63, 79, 95, 111, 127, 159, 191, 255)  # a multiple of 16 with what a bound adds
 FINER = 80  # more components of what these let through
-PER_COMPONENT, PER_PAIR, PER_CANDIDATE = 0.03, 0.5, 150.0  # nanoseconds on one core of 2024; only the ratios matter
-FASTER = {"none": 1.0, "bf16": 2.0, "int8": 3.0}  # times float32, about, where codes are taken at all
+PER_COMPONENT = 0.03  # nanoseconds of a pair on one core of 2024, where it is not tried; only the ratios matter
+PER_CANDIDATE, PER_SCORE = 100.0, 600.0  # of a pair that is let through; of one whose whole vectors are looked at
+MOST_LET_THROUGH = 1 / 16  # share of the pairs of a tile above which all are scored together
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,11 @@ def _one_of_each(groups: NDArray[np.int64], rng: np.random.Generator) -> NDArray
 
 
 def choose(
-    sample: PairSample, metric: Metric, least: float | np.floating[Any] | NDArray[np.float64], codes: str = "none"
+    sample: PairSample,
+    metric: Metric,
+    least: float | np.floating[Any] | NDArray[np.float64],
+    codes: str = "none",
+    component: float = PER_COMPONENT,
 ) -> Projection:
     """The projection whose bounds find what scores at least `least` for the least work, as the sample tells.
 
@@ -224,6 +229,7 @@ def choose(
         metric: How they are compared.
         least: What a pair must score; or of each pair of the sample `(left, right)`.
         codes: As what the components are multiplied: see `semsearch.applications.tile_bounds`.
+        component: The nanoseconds that each takes of a pair.
     """
     dim = sample.left.shape[1]
     both = np.concatenate([sample.left, sample.right]).astype(np.float64)
@@ -236,24 +242,26 @@ def choose(
         needed = needed[::THINNED, ::THINNED]
     one, other = (side[::THINNED] - centre for side in (sample.left, sample.right))
     constant = _constant(sample, metric, centre)
-    reach = product(one, other.T) + constant >= needed - _left_out(one, other, codes)
-    best = Projection.onto(None, centre)
-    cost = _cost(dim, float((reach & some).sum()) / pairs, codes)
+
+    def share(bounds: NDArray[Any], left_out: float) -> float:
+        return float(((bounds >= needed - left_out) & some).sum()) / pairs
+
+    shares: dict[int, float] = {}  # that are let through, by width
+    whole = product(one, other.T) + constant
     if not widths or len(sample.scores) < 1000:
-        return best
-    directions = _principal(both - centre, max(widths))
+        return Projection.onto(None, centre)
+    directions = _principal(both - centre, min(max(widths) + FINER, dim))
     kept, rests = zip(*[_parts(side, directions) for side in (one, other)], strict=True)
     bounds, known = constant, 0
-    for width in widths:  # what a narrower one gave is not computed again
+    for width in (*widths, directions.shape[1]):  # what a narrower one gave is not computed again
         bounds += product(kept[0][:, known:width], kept[1][:, known:width].T)
         known = width
         left, right = (np.sqrt(side[:, width]) for side in rests)
         left_out = _left_out(kept[0][:, :width], kept[1][:, :width], codes)
-        over = (bounds + left[:, None] * right >= needed - left_out) & some
-        spent = _cost(width + 1, float(over.sum()) / pairs, codes)
-        if spent < cost:
-            best, cost = Projection.onto(directions[:, : width + FINER], centre, width), spent
-    return best
+        shares[width] = share(bounds + left[:, None] * right, left_out)
+    shares[dim] = share(whole, _left_out(one, other, codes))
+    best = min((dim, *widths), key=lambda width: _cost(width, shares, component))
+    return Projection.onto(None if best == dim else directions[:, : best + FINER], centre, best)
 
 
 def _left_out(left: NDArray[Any], right: NDArray[Any], codes: str) -> float:
@@ -284,9 +292,12 @@ def _constant(sample: PairSample, metric: Metric, centre: NDArray[np.float64]) -
     return made
 
 
-def _cost(columns: int, candidates: float, codes: str) -> float:
-    """Nanoseconds a pair; what many candidates cost is bounded, since then all are scored together."""
-    return PER_COMPONENT / FASTER[codes] * columns + PER_PAIR + PER_CANDIDATE * min(candidates, 1 / 16)
+def _cost(width: int, shares: dict[int, float], component: float) -> float:
+    """Nanoseconds a pair, where a look along `width` components lets a share of all through, and a finer one less."""
+    looked_at = min(shares[width], MOST_LET_THROUGH)
+    finer = max(other for other in shares if other <= width + FINER)
+    scored = min(looked_at, shares[max(finer, width)])
+    return component * width + PER_CANDIDATE * looked_at + PER_SCORE * scored
 
 
 def _principal(rows: NDArray[np.float64], width: int) -> NDArray[np.float64]:

@@ -120,6 +120,8 @@ def clusters(options: ClustersOptions) -> int:
     file = None if options.file is None else pairs.checked_file(options.file)
     if options.assign and options.label_as is None:
         raise UsageError("say with --label-as which field has the labels.")
+    if options.assign and (file is not None or options.as_json or options.outliers):
+        raise UsageError("--assign lists nothing: leave out --out, --json and --outliers.")
     with semsearch.open(options.name, home=Home.of(options.home)) as collection:
         if options.assign:
             given = collection.assign_clusters(str(options.label_as), device=options.device)
@@ -134,7 +136,9 @@ def clusters(options: ClustersOptions) -> int:
         else:
             _show(collection, found)
         for row in found.outliers(options.outliers).tolist() if options.outliers else []:
-            say(f"outlier {one_line(found.ids[row])} (cluster {found.labels[row]}, {found.scores[row]:.4f})")
+            cluster = found.labels[row]
+            where = f"cluster {cluster}, {found.scores[row]:.4f}" if cluster >= 0 else "in no cluster"
+            say(f"outlier {one_line(found.ids[row])} ({where})")
         _say_counts(found)
         return 0 if len(found) else 1
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from semsearch.collection import Collection
 
 DUPLICATE_COLUMNS = ("id", "of", "reason", "score")
+BORDERLINE_COLUMNS = ("score", "one", "other", "one_text", "other_text")
+QUOTED_CHARACTERS = 70  # of a text
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,23 +91,39 @@ def duplicates(options: DuplicatesOptions) -> int:
             device=options.device,
             progress=pairs.how_far("compared"),
         )
-        if options.borderline:
-            say(f"pairs around a score of {options.min_score}:")
-            show_table(
-                ("score", "one", "other"), [(f"{score:.4f}", one, other) for one, other, score in found.borderline]
-            )
-        elif file is not None:
+        if file is not None:
             pairs.write_rows(file, DUPLICATE_COLUMNS, (each._replace(score=round(each.score, 6)) for each in found))
-        elif options.as_json:
+        if options.borderline:
+            _show_borderline(collection, against or collection, found, options)
+        elif file is None and options.as_json:
             for each in found:
                 out(wire.dumps(each._asdict()))
-        else:
+        elif file is None:
             rows = [(one_line(each.id), one_line(each.of), each.reason, f"{each.score:.4f}") for each in found]
             show_table(("goes", "stays", "by", "score"), rows)
         _say_counts(found)
         if options.remove and found:
             _remove(collection, found, options.yes)
         return 0 if found else 1
+
+
+def _show_borderline(collection: Collection, other: Collection, found: Duplicates, options: DuplicatesOptions) -> None:
+    """The pairs around the threshold with their texts, to choose it by."""
+    say(f"pairs around a score of {options.min_score}:")
+    sides = (whose.get([pair[side] for pair in found.borderline]) for side, whose in enumerate((collection, other)))
+    texts = ([document.text if document else "" for document in documents] for documents in sides)
+    rows = [(score, one, other, *said) for (one, other, score), *said in zip(found.borderline, *texts, strict=True)]
+    if options.as_json:
+        for score, *rest in rows:
+            out(wire.dumps(dict(zip(BORDERLINE_COLUMNS, (round(score, 6), *rest), strict=True))))
+        return
+    show_table(
+        ("score", "one", "other", "says", "says"),
+        [
+            (f"{score:.4f}", one, other, *(one_line(text)[:QUOTED_CHARACTERS] for text in said))
+            for score, one, other, *said in rows
+        ],
+    )
 
 
 def _say_counts(found: Duplicates) -> None:

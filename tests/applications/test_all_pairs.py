@@ -70,7 +70,8 @@ def way(request, monkeypatch):
     codes = kind[:4] if kind[:4] in ("int8", "bf16") else "none"
     monkeypatch.setattr(all_pairs_module, "fastest_codes", lambda device: codes)
     monkeypatch.setattr(neighbour_floors_module, "FLOORS_FROM", 20)
-    monkeypatch.setattr(tiles_module, "MANY_REACH", -1 if kind == "together" else 2)
+    monkeypatch.setattr(all_pairs_module, "component_cost", lambda device, codes: 1e6)  # few are multiplied, if any may
+    monkeypatch.setattr(tiles_module, "MOST_LET_THROUGH", -1 if kind == "together" else 2)
 
 
 @pytest.mark.parametrize("metric", Metric)
@@ -142,7 +143,7 @@ def test_bounds_by_codes_hold(metric, kind, how, length, monkeypatch):
 
 def test_the_fastest_type_is_found_by_trying(monkeypatch):
     seconds = {"none": 3.0, "int8": 1.0, "bf16": 2.0}
-    monkeypatch.setattr(tile_bounds, "_seconds", lambda rows, kind: seconds[kind])
+    monkeypatch.setattr(tile_bounds, "_seconds", lambda kind, width: seconds[kind])
     has = {"vnni": False}
     monkeypatch.setattr(tile_bounds, "multiplies_int8", lambda: has["vnni"])
     monkeypatch.setattr(tile_bounds, "cpu_has", lambda feature: has["vnni"])
@@ -155,8 +156,29 @@ def test_the_fastest_type_is_found_by_trying(monkeypatch):
 
 def test_a_type_is_tried_on_a_tile(monkeypatch):
     monkeypatch.setattr(tile_bounds, "TRIES", 1)
-    rows = normalise(vectors(64))
-    assert all(tile_bounds._seconds(rows, kind) > 0 for kind in ("none", "int8", "bf16"))
+    assert all(tile_bounds._seconds(kind, 16) > 0 for kind in ("none", "int8", "bf16"))
+
+
+def test_what_a_component_takes_is_tried(monkeypatch):
+    cost = tile_bounds.component_cost.__wrapped__
+    monkeypatch.setattr(tile_bounds, "_seconds", lambda kind, width: {"none": 1e-3, "int8": 0.0}[kind] + width * 1e-5)
+    assert cost("cpu", "none") == pytest.approx(1e4 / tile_bounds.TILE**2)
+    assert cost("cpu", "int8") == pytest.approx(1e4 / tile_bounds.TILE**2)
+    monkeypatch.setattr(tile_bounds, "_seconds", lambda kind, width: 1 / width)  # somebody else was at work
+    assert cost("cpu", "none") == 0
+    assert 0 < cost("cuda", "bf16") < upper_bounds.PER_COMPONENT
+
+
+def test_the_dearer_a_component_the_fewer_are_multiplied():
+    """And where they cost nothing, all of them, which let the fewest pairs through."""
+    rows = vectors(800)
+    groups = np.arange(len(rows))
+    sample = upper_bounds.PairSample.draw(rows, groups, rows, groups, Metric.DOT, 800 * 799 // 2, same=True)
+    least = float(sample.scores[-200])
+    made = [upper_bounds.choose(sample, Metric.DOT, least, "none", cost) for cost in (0.0, 1e6)]
+    assert made[0].directions is None
+    assert made[1].width == upper_bounds.WIDTHS[0]
+    assert made[1].directions.shape[1] == min(upper_bounds.WIDTHS[0] + upper_bounds.FINER, DIM)
 
 
 @pytest.mark.parametrize("metric", [Metric.COSINE, Metric.L2])

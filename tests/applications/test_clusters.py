@@ -70,6 +70,14 @@ def test_clumps_are_found_again(method, metric):
     assert again.centres.tobytes() == found.centres.tobytes()
 
 
+def test_hdbscan_finds_the_same_by_a_matrix_and_by_trees(monkeypatch):
+    pytest.importorskip("sklearn")
+    vectors, _ = clumped()
+    by_matrix = semsearch.clusters(vectors, "hdbscan", min_size=10)
+    monkeypatch.setattr(clusters_module, "MATRIX_ROWS", 0)
+    assert semsearch.clusters(vectors, "hdbscan", min_size=10).labels.tolist() == by_matrix.labels.tolist()
+
+
 def test_kmeans_scores_what_it_says_and_the_seed_decides():
     pytest.importorskip("faiss")
     vectors, _ = clumped(clumps=40)
@@ -153,10 +161,13 @@ def test_on_the_command_line(tmp_path):
     assert ended.code == 0
     assert [line.split("\t")[:2] for line in ended.lines] == [["0", "6"], ["1", "4"], ["2", "3"]]
     assert "3 clusters of 13 documents, by a score of 0.9900; 1 are in none" in ended.err
-    assert "outlier lonely" in ended.err
+    assert "outlier lonely (in no cluster)" in ended.err
     assert json.loads(run(*asked, "--json").lines[2])["members"] == ["c181", "c180", "c182"]
     assert run(*asked, "--out", tmp_path / "of.tsv").code == 0
     assert (tmp_path / "of.tsv").read_text().splitlines()[-1] == "lonely\t-1\t"
     assert "labelled 0" in run("clusters", "turned", "--label-as", "topic", "--assign", "--home", home).err
     assert "say with --label-as" in run("clusters", "turned", "--assign", "--home", home).err
+    assign = ("clusters", "turned", "--label-as", "topic", "--assign", "--home", home)
+    for more in (("--out", tmp_path / "given.tsv"), ("--json",), ("--outliers", 1)):
+        assert "--assign lists nothing: leave out --out, --json and --outliers" in run(*assign, *more).err
     assert run("clusters", "turned", "--min-score", 1.5, "--min-size", 3, "--home", home).code == 1

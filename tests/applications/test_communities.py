@@ -36,8 +36,9 @@ def test_hardly_any_and_equal_vectors(monkeypatch):
     equal = np.ones((40, 3))
     assert [rows.tolist() for rows in semsearch.communities(equal, 0.5)] == [list(range(40))]
     monkeypatch.setattr(pairs_module, "MOST_PAIRS_KEPT", 500)
-    with pytest.raises(UsageError, match="about 780 pairs reach"):
+    with pytest.raises(UsageError, match=r"about 780 pairs reach .*: ask for a higher score\.$"):
         semsearch.communities(equal, 0.5)
+    assert semsearch.communities(equal, 0.5, min_size=41) == []  # which no community can have: nothing is compared
 
 
 def test_what_is_no_vector_is_refused():

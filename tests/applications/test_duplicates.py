@@ -1,5 +1,6 @@
 """Duplicates: what goes, for what, and why; never in a chain, never a document that was changed meanwhile."""
 
+import json
 from itertools import pairwise
 
 import numpy as np
@@ -126,6 +127,54 @@ def test_a_shared_passage_makes_no_duplicate(home):
         assert told(found) == [("turned", "0", "meaning"), ("twice", "1", "meaning")]
 
 
+def by_definition(given, vectors, least, within, against=()):
+    """What goes for what, by a look at each pair, the first documents preferred: `vectors` by passage, of each id."""
+    goes = {}
+    for at, one in enumerate(given):
+        best = None
+        for other in given[:at] if within else against:
+            if other in goes and within:
+                continue
+            scores = (vectors[one] @ vectors[other].T).astype(np.float32)
+            score = min(scores.max(axis=0).min(), scores.max(axis=1).min())
+            if score >= least and (best is None or score > best[1]):
+                best = other, score
+        if best is not None:
+            goes[one] = best
+    return [(one, of, float(score)) for one, (of, score) in goes.items()]
+
+
+@pytest.mark.parametrize("within", [True, False], ids=["itself", "against"])
+@pytest.mark.parametrize("most", [1, 3], ids=["one passage", "several"])
+def test_meaning_is_the_definition(home, within, most):
+    rng = np.random.default_rng(most)
+    centres = rng.standard_normal((12, 8))
+    vectors, entries = {}, {}
+    for at in range(120):
+        name, count = str(at), int(rng.integers(1, most + 1))
+        own = centres[rng.integers(12, size=count)] + 0.25 * rng.standard_normal((count, 8))
+        vectors[name] = (own / np.linalg.norm(own, axis=1, keepdims=True)).astype(np.float32).astype(np.float64)
+        words = [f"{name} passage {number}. " for number in range(count)]
+        spans = [Span(start, end) for start, end in pairwise(np.cumsum([0, *map(len, words)]).tolist())]
+        entries[name] = Entry(
+            Record.of(semsearch.Document(name, "".join(words))), spans, vectors[name].astype(np.float32)
+        )
+    names = list(entries)
+    sides = (names, []) if within else (names[:70], names[70:])
+    with (
+        semsearch.create("one", home=home, encoder=None, dim=8) as one,
+        semsearch.create("other", home=home, encoder=None, dim=8) as other,
+    ):
+        for made, own in ((one, sides[0]), (other, sides[1])):
+            made.engine.put([entries[name] for name in own])
+        for least in (0.5, 0.8, 0.93):
+            found = one.duplicates(None if within else other, min_score=least, wording=False)
+            expected = by_definition(sides[0], vectors, np.float32(least), within, sides[1])
+            assert [(each.id, each.of) for each in found] == [(one, of) for one, of, _ in expected], least
+            assert [each.score for each in found] == pytest.approx([score for _, _, score in expected], abs=1e-6)
+            assert expected or least == 0.93
+
+
 def test_what_was_changed_meanwhile_stays(home):
     with collection(home, documents("a b", "a b", "c d", "c d", "e f", "e f")) as made:
         found = made.duplicates()
@@ -146,7 +195,9 @@ def test_what_makes_no_sense_is_refused(home, monkeypatch):
         with pytest.raises(UsageError, match="no document has a field"):
             made.duplicates(keep="nosuch")
         monkeypatch.setattr(duplicates_module, "MOST_PAIRS", 3)
-        with pytest.raises(UsageError, match=r"about 6 pairs reach a score of 0.5"):
+        with pytest.raises(
+            UsageError, match=r"about 6 pairs reach a score of 0.5\d*, and .*: ask for a higher score\.$"
+        ):
             made.duplicates(min_score=0.5, wording=False)
 
 
@@ -176,7 +227,16 @@ def test_on_the_command_line(tmp_path):
     assert "2 of 6 documents can go: 1 by text, 1 by meaning" in ended.err
     assert run("duplicates", "texts", "--out", tmp_path / "gone.csv", "--home", home).code == 0
     assert (tmp_path / "gone.csv").read_text().splitlines()[:2] == ["id,of,reason,score", "1,0,meaning,1.0"]
-    assert "goes" not in run("duplicates", "texts", "--borderline", 3, "--home", home).err
+    around = run("duplicates", "texts", "--borderline", 3, "--home", home)
+    assert "goes" not in around.err
+    assert around.lines == ["1.0000\t0\t1\ta b\tb a"]  # with their texts, to judge them by
+    lines = run("duplicates", "texts", "--borderline", 3, "--json", "--home", home).lines
+    assert [json.loads(line) for line in lines] == [
+        {"score": 1.0, "one": "0", "other": "1", "one_text": "a b", "other_text": "b a"}
+    ]
+    both = run("duplicates", "texts", "--borderline", 3, "--out", tmp_path / "both.csv", "--home", home)
+    assert both.lines == around.lines
+    assert (tmp_path / "both.csv").read_text() == (tmp_path / "gone.csv").read_text()
     refused = run("duplicates", "texts", "--apply", "--home", home)
     assert refused.code == 2
     assert "2 of the 6 documents" in refused.err

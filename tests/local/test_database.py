@@ -63,6 +63,11 @@ def error_of(code):
         (error_of(sqlite3.SQLITE_CORRUPT_INDEX), CollectionDamaged, "damaged (it said so)"),
         (error_of(sqlite3.SQLITE_NOTADB), CollectionDamaged, "damaged (it said so)"),
         (error_of(sqlite3.SQLITE_FULL), StorageError, "is full. Free some space"),
+        (
+            error_of(sqlite3.SQLITE_IOERR_SHMSIZE),
+            StorageError,
+            "is full. Free some space",
+        ),  # not a byte is left to read
         (error_of(sqlite3.SQLITE_READONLY), ReadOnly, "can't be written: check permissions"),
         (error_of(sqlite3.SQLITE_CANTOPEN), CollectionError, "can't be opened (it said so)"),
         (error_of(sqlite3.SQLITE_IOERR_READ), StorageError, "failed (it said so): check the disk"),

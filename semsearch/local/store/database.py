@@ -173,9 +173,12 @@ class Database:
 
     def explain(self, error: BaseException) -> SemsearchError:
         """An error as one of ours, with what to do."""
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        code = getattr(error, "sqlite_errorcode", 0)
+        codes = {code, code & 0xFF}  # one of its own, and of the family
         fault = next(
-            fault for fault in FAULTS if isinstance(error, fault.raised) and (not fault.codes or code in fault.codes)
+            fault
+            for fault in FAULTS
+            if isinstance(error, fault.raised) and not (fault.codes and codes.isdisjoint(fault.codes))
         )
         return fault.told_as(fault.sentence.format(name=self.name, path=self.path, error=error))
 

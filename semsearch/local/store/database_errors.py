@@ -92,7 +92,7 @@ FAULTS = (
     ),
     Fault(
         sqlite3.Error,
-        (sqlite3.SQLITE_FULL,),
+        (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE),  # to read takes 32 KB that readers share, too
         StorageError,
         "the disk that holds {path} is full. Free some space and run the same command again; what was committed is "
         "safe.",
