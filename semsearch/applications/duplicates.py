@@ -32,8 +32,8 @@ SAME_MEANING = 0.95
 MOST_PAIRS = 20_000_000  # of passages that score enough: 2 GB with what is made of them
 SAME_TEXT, WORDING, MEANING = "text", "wording", "meaning"
 REASONS = (SAME_TEXT, WORDING, MEANING)
-EDGE = np.dtype([("one", "<i4"), ("other", "<i4"), ("reason", "i1"), ("score", "<f4")])
-Edges: TypeAlias = NDArray[np.void]  # of `EDGE`: that two documents match, by numbers, and by which of `REASONS`
+EDGE_FIELDS = np.dtype([("one", "<i4"), ("other", "<i4"), ("reason", "i1"), ("score", "<f4")])
+Edges: TypeAlias = NDArray[np.void]  # of `EDGE_FIELDS`: that two documents match, by numbers, and by which of `REASONS`
 
 
 class Duplicate(NamedTuple):
@@ -167,7 +167,7 @@ def _rank(document: Document, number: int, keep: str) -> tuple[Any, ...]:
 
 
 def _edges(found: Iterable[tuple[int, int, int, float]]) -> Edges:
-    return np.array(list(found), dtype=EDGE)
+    return np.array(list(found), dtype=EDGE_FIELDS)
 
 
 def duplicates(
@@ -261,7 +261,7 @@ def _by_meaning(
     found = FoundPairs(left, right, metric, wanted, device, progress=progress, most=MOST_PAIRS, advice=HIGHER)
     with found.runs:
         for pairs in found.stream():
-            part = np.empty(len(pairs), dtype=EDGE)
+            part = np.empty(len(pairs), dtype=EDGE_FIELDS)
             part["one"], part["other"] = docs[pairs["first"]], other_docs[pairs["second"]]
             part["reason"], part["score"] = 2, pairs["score"]
             own = part["one"] != part["other"] if other is None else np.ones(len(part), dtype=bool)

@@ -18,11 +18,11 @@ from semsearch.cluster.cluster_filters import (
     terms,
 )
 from semsearch.cluster.collection_state import StateOfCollection
+from semsearch.cluster.counted_words import CountedWords
 from semsearch.cluster.document_store import DOCUMENTS_READ, TEXT_FIELDS, DocumentStore, StoredDocument, StoredVectors
 from semsearch.cluster.index_totals import IndexTotals
 from semsearch.cluster.nearest_documents import VECTOR_DOCUMENTS, VECTOR_FIELDS, NearestDocuments
 from semsearch.cluster.word_candidates import WordCandidates
-from semsearch.cluster.word_counts import WordCounts
 from semsearch.engine import Candidates, Settings, StateMoved
 from semsearch.errors import DocumentChanged
 from semsearch.search.analysis import analysed
@@ -43,7 +43,7 @@ class ClusterView:
         store: DocumentStore,
         state: StateOfCollection,
         depth: int | None,
-        counts: WordCounts,
+        counts: CountedWords,
         *,
         prompt: bool = False,
         texts: bool | None = None,

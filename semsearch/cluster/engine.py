@@ -20,6 +20,7 @@ from semsearch.cluster.cluster_connection import ClusterConnection
 from semsearch.cluster.cluster_origins import ClusterOrigins
 from semsearch.cluster.cluster_view import ClusterView
 from semsearch.cluster.collection_state import CollectionState, StateOfCollection
+from semsearch.cluster.counted_words import CountedWords
 from semsearch.cluster.dialects import RequestTimeout
 from semsearch.cluster.document_store import DocumentStore, IndexReplaced, relabelled
 from semsearch.cluster.index_layout import CLUSTER_SCHEMA, GRAPH_OPTIONS, source_of, word_source
@@ -34,7 +35,6 @@ from semsearch.cluster.second_index import (
     map_vectors,
     retired,
 )
-from semsearch.cluster.word_counts import WordCounts
 from semsearch.engine import (
     Capabilities,
     Compacted,
@@ -94,7 +94,7 @@ class ClusterEngine:
         self._closed = False
         self._unseen = False  # whether something was written here that searches may not see
         self._texts: bool | None = None  # whether they were short when they were last looked at
-        self._word_counts = WordCounts()
+        self._word_counts = CountedWords()
         self._latest: StateOfCollection | None = None  # that was read
         self._lock = threading.Lock()
         self.origins = ClusterOrigins(connection, state, self._searchable, self._writable)

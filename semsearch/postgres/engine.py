@@ -122,7 +122,7 @@ class PostgresEngine:
     def prompt_view(self) -> Iterator[PostgresView]:
         """See `Prompt.prompt_view`."""
         known = self._latest
-        if known is None:
+        if known is None or known[0].analysis != versions.ANALYSIS:  # which may be brought forward by now
             with self._view() as view:
                 yield view
             return

@@ -222,10 +222,13 @@ class Searcher:
             return SparseQueries(None, None, asked=False)
         if request.mode == "hybrid" and not self._engine.capabilities.sparse:
             return SparseQueries(None, None, asked=False)
-        settings = self._seen if request.mode == "hybrid" else None  # old ones are held against the view's
-        settings = self._engine.settings if settings is None else settings
-        if request.mode == "hybrid" and settings.get(SPARSE) is None:
-            return SparseQueries(None, None)
+        if request.mode == "hybrid":
+            seen = self._seen  # old settings, which are held against the view's
+            settings = self._engine.settings if seen is None or seen.get(SPARSE) is not None else seen
+            if settings.get(SPARSE) is None:
+                return SparseQueries(None, None)
+        else:
+            settings = self._engine.settings
         self._check_sparse()
         read = request.without_marks(texts)
         return SparseQueries(settings.get(SPARSE), self.sparse_model.queries(settings, read))
