@@ -12,8 +12,9 @@ import semsearch
 from semsearch.cli import pairs, parameters
 from semsearch.cli.parameters import ComputeOptions
 from semsearch.cli.render import out, say
+from semsearch.cli.sts import lines_of
 from semsearch.controls import one_line
-from semsearch.errors import UsageError
+from semsearch.errors import CollectionNotFound, UsageError
 from semsearch.home import Home
 from semsearch.types import Vectors
 
@@ -77,8 +78,6 @@ def bitext(options: BitextOptions) -> int:
     files = _targets(options)
     (texts, vectors), (other_texts, other_vectors) = _sides(options)
     if options.xsim:
-        if len(texts) != len(other_texts):
-            raise UsageError(f"line i must translate line i, and there are {len(texts):,} and {len(other_texts):,}.")
         error = mining.xsim(vectors, other_vectors, k=options.k)
         out(f"{error:.4f}")
         say(f"of {len(texts):,} sentences {error:.2%} have another one as their best (xSIM)")
@@ -105,7 +104,7 @@ def _min_margin(options: BitextOptions) -> float:
         return 1.0 if options.min_margin is None else options.min_margin
     from semsearch.applications.bitext import learn_margin
 
-    (_, vectors), (_, other_vectors) = _of_files(options, [Path(name).expanduser() for name in options.learn])
+    (_, vectors), (_, other_vectors) = _aligned(options, [Path(name).expanduser() for name in options.learn])
     learnt = learn_margin(vectors, other_vectors, k=options.k)
     say(
         f"learnt --min-margin {learnt.min_margin:.4f}: there {learnt.precision:.1%} of the pairs are right, and "
@@ -133,7 +132,18 @@ def _sides(options: BitextOptions) -> list[tuple[Sequence[str], Vectors]]:
     """The texts and vectors of A and B."""
     places = [Path(name).expanduser() for name in (options.first, options.second)]
     if all(place.is_file() for place in places):
-        return _of_files(options, places)
+        return _aligned(options, places) if options.xsim else _mined(options, places)
+    try:
+        return _of_collections(options)
+    except (CollectionNotFound, UsageError) as error:
+        for place, other in (places, places[::-1]):
+            if place.is_file():
+                raise UsageError(f"{place} is a file, and {other} is none: name two files, or two collections.") from error
+        raise
+
+
+def _of_collections(options: BitextOptions) -> list[tuple[Sequence[str], Vectors]]:
+    """The texts and vectors of documents."""
     from semsearch.applications.document_vectors import document_vectors
     from semsearch.applications.pairs import check_comparable
 
@@ -149,19 +159,38 @@ def _sides(options: BitextOptions) -> list[tuple[Sequence[str], Vectors]]:
         return sides
 
 
-def _of_files(options: BitextOptions, places: Sequence[Path]) -> list[tuple[Sequence[str], Vectors]]:
-    """The sentences and vectors of files."""
+def _mined(options: BitextOptions, places: Sequence[Path]) -> list[tuple[Sequence[str], Vectors]]:
+    """The sentences and vectors of files, of equal sentences one."""
+    from semsearch.ingest.source import Source
+
+    return _encoded(options, [[document.text for document in Source.of(str(place), "text").read()] for place in places])
+
+
+def _aligned(options: BitextOptions, places: Sequence[Path]) -> list[tuple[Sequence[str], Vectors]]:
+    """As they are, of files where line i translates line i, but what is empty on one side.
+
+    Raises:
+        UsageError: They have not as many lines.
+    """
+    one, other = (lines_of(place) for place in places)
+    if len(one) != len(other):
+        raise UsageError(f"line i must translate line i, and there are {len(one):,} and {len(other):,}.")
+    kept = [row for row, pair in enumerate(zip(one, other, strict=True)) if all(text.strip() for text in pair)]
+    if len(kept) < len(one):
+        say(f"left out {len(one) - len(kept):,} lines, which are empty in a file")
+    return _encoded(options, [[lines[row] for row in kept] for lines in (one, other)])
+
+
+def _encoded(options: BitextOptions, sides: Sequence[Sequence[str]]) -> list[tuple[Sequence[str], Vectors]]:
     if options.encoder is None:
         raise UsageError("say with --encoder which multilingual model is to encode the sentences.")
     from semsearch import models
     from semsearch.encoder.remote import trust_named
     from semsearch.hardware import Compute
-    from semsearch.ingest.source import Source
 
     trust_named(options.encoder)
     encoder = models.encoder(options.encoder, Compute(options.compute.device, options.compute.dtype))
-    texts = [[document.text for document in Source.of(str(place), "text").read()] for place in places]
-    return [(some, encoder.encode_documents(some)) for some in texts]
+    return [(some, encoder.encode_documents(some)) for some in sides]
 
 
 def _write(files: Sequence[Path], rows: Sequence[tuple[float, str, str]], languages: Sequence[str]) -> None:

@@ -172,7 +172,7 @@ def similarity(options: SimilarityOptions) -> int:
         both = list(combinations(options.texts, 2))
         first, second = [one for one, _ in both], [other for _, other in both]
     elif options.lines is not None:
-        first, second = (_read_lines(place) for place in options.lines)
+        first, second = (lines_of(place) for place in options.lines)
         if len(first) != len(second):
             raise UsageError(f"line i is compared with line i, and there are {len(first):,} and {len(second):,}.")
     else:
@@ -203,7 +203,7 @@ def _opened(encoder: str | None, compute: ComputeOptions) -> Encoder:
     return opened_encoder(encoder, Compute(compute.device, compute.dtype))
 
 
-def _read_lines(place: Path) -> list[str]:
+def lines_of(place: Path) -> list[str]:
     """The lines of a file, empty ones too, since they are counted."""
     from semsearch.reading.files import CorpusFile, StrictReport, open_input, read_lines
 

@@ -8,6 +8,7 @@ import pytest
 from support.command_line import SUBJECTS, run, tiny_model
 
 import semsearch
+from semsearch import load_encoder
 from semsearch.applications import bitext as mining
 from semsearch.errors import DataError, DimensionMismatch, UsageError
 
@@ -158,6 +159,37 @@ def test_files_on_the_command_line(tmp_path):
         assert ended.code == 2
         assert what in ended.err
     assert "--encoder" in run("bitext", tmp_path / "a.txt", tmp_path / "b.txt").err
+
+
+def test_lines_that_are_empty_or_there_twice_keep_their_places(tmp_path):
+    """Where line i translates line i, none may be dropped on one side alone."""
+    model = tiny_model(tmp_path / "model")
+    words = " ".join(SUBJECTS.values()).split()
+    one, other = [*words, "wheel", "tide", "", "oven"], [*words, "chain", "tide", "salt", "oven"]
+    other[3:3], one[3:3] = ["", "salt", ""], ["bake", "salt", ""]
+    (tmp_path / "a").write_text("".join(f"{line}\n" for line in one))
+    (tmp_path / "b").write_text("".join(f"{line}\n" for line in other))
+    asked = ["bitext", tmp_path / "a", tmp_path / "b", "-m", model]
+    ended = run(*asked, "--xsim")
+    kept = [pair for pair in zip(one, other, strict=True) if all(pair)]
+    vectors = [load_encoder(str(model)).encode_documents([pair[side] for pair in kept]) for side in range(2)]
+    assert ended.lines == [f"{mining.xsim(*vectors):.4f}"]
+    assert f"of {len(kept)} sentences" in ended.err
+    assert "left out 3 lines, which are empty in a file" in ended.err
+    learnt = run(*asked, "--learn", tmp_path / "a", tmp_path / "b")
+    assert f"learnt --min-margin {mining.learn_margin(*vectors).min_margin:.4f}" in learnt.err
+    (tmp_path / "c").write_text("".join(f"{line}\n" for line in other[1:]))
+    for aligned in (["bitext", tmp_path / "a", tmp_path / "c", "--xsim"], [*asked[:3], "--learn", *asked[1:2], tmp_path / "c"]):
+        ended = run(*aligned, "-m", model)
+        assert (ended.code, f"there are {len(one)} and {len(one) - 1}" in ended.err) == (2, True)
+
+
+def test_a_file_beside_what_is_none_is_told(tmp_path):
+    (tmp_path / "a").write_text("a\n")
+    for asked in ([tmp_path / "a", tmp_path / "b"], [tmp_path / "b", tmp_path / "a"]):
+        ended = run("bitext", *asked, "-m", "x")
+        assert ended.code == 2
+        assert f"{tmp_path / 'a'} is a file, and {tmp_path / 'b'} is none: name two files, or two collections" in ended.err
 
 
 def test_two_collections(tmp_path):
