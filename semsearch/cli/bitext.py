@@ -138,7 +138,9 @@ def _sides(options: BitextOptions) -> list[tuple[Sequence[str], Vectors]]:
     except (CollectionNotFound, UsageError) as error:
         for place, other in (places, places[::-1]):
             if place.is_file():
-                raise UsageError(f"{place} is a file, and {other} is none: name two files, or two collections.") from error
+                raise UsageError(
+                    f"{place} is a file, and {other} is none: name two files, or two collections."
+                ) from error
         raise
 
 

@@ -110,9 +110,10 @@ def duplicates(options: DuplicatesOptions) -> int:
 def _show_borderline(collection: Collection, other: Collection, found: Duplicates, options: DuplicatesOptions) -> None:
     """The pairs around the threshold with their texts, to choose it by."""
     say(f"pairs around a score of {options.min_score}:")
-    sides = (whose.get([pair[side] for pair in found.borderline]) for side, whose in enumerate((collection, other)))
+    near = found.borderline
+    sides = collection.get([one for one, _, _ in near]), other.get([theirs for _, theirs, _ in near])
     texts = ([document.text if document else "" for document in documents] for documents in sides)
-    rows = [(score, one, other, *said) for (one, other, score), *said in zip(found.borderline, *texts, strict=True)]
+    rows = [(score, one, theirs, here, there) for (one, theirs, score), here, there in zip(near, *texts, strict=True)]
     if options.as_json:
         for score, *rest in rows:
             out(wire.dumps(dict(zip(BORDERLINE_COLUMNS, (round(score, 6), *rest), strict=True))))
@@ -120,8 +121,8 @@ def _show_borderline(collection: Collection, other: Collection, found: Duplicate
     show_table(
         ("score", "one", "other", "says", "says"),
         [
-            (f"{score:.4f}", one, other, *(one_line(text)[:QUOTED_CHARACTERS] for text in said))
-            for score, one, other, *said in rows
+            (f"{score:.4f}", one, theirs, one_line(here)[:QUOTED_CHARACTERS], one_line(there)[:QUOTED_CHARACTERS])
+            for score, one, theirs, here, there in rows
         ],
     )
 

@@ -18,7 +18,7 @@ from semsearch.cluster.cluster_filters import (
     terms,
 )
 from semsearch.cluster.collection_state import StateOfCollection
-from semsearch.cluster.counted_words import CountedWords
+from semsearch.cluster.document_frequencies import DocumentFrequencies
 from semsearch.cluster.document_store import DOCUMENTS_READ, TEXT_FIELDS, DocumentStore, StoredDocument, StoredVectors
 from semsearch.cluster.index_totals import IndexTotals
 from semsearch.cluster.nearest_documents import VECTOR_DOCUMENTS, VECTOR_FIELDS, NearestDocuments
@@ -43,7 +43,7 @@ class ClusterView:
         store: DocumentStore,
         state: StateOfCollection,
         depth: int | None,
-        counts: CountedWords,
+        counts: DocumentFrequencies,
         *,
         prompt: bool = False,
         texts: bool | None = None,

@@ -20,8 +20,8 @@ from semsearch.cluster.cluster_connection import ClusterConnection
 from semsearch.cluster.cluster_origins import ClusterOrigins
 from semsearch.cluster.cluster_view import ClusterView
 from semsearch.cluster.collection_state import CollectionState, StateOfCollection
-from semsearch.cluster.counted_words import CountedWords
 from semsearch.cluster.dialects import RequestTimeout
+from semsearch.cluster.document_frequencies import DocumentFrequencies
 from semsearch.cluster.document_store import DocumentStore, IndexReplaced, relabelled
 from semsearch.cluster.index_layout import CLUSTER_SCHEMA, GRAPH_OPTIONS, source_of, word_source
 from semsearch.cluster.index_totals import IndexTotals
@@ -94,7 +94,7 @@ class ClusterEngine:
         self._closed = False
         self._unseen = False  # whether something was written here that searches may not see
         self._texts: bool | None = None  # whether they were short when they were last looked at
-        self._word_counts = CountedWords()
+        self._frequencies = DocumentFrequencies()
         self._latest: StateOfCollection | None = None  # that was read
         self._lock = threading.Lock()
         self.origins = ClusterOrigins(connection, state, self._searchable, self._writable)
@@ -206,7 +206,7 @@ class ClusterEngine:
         self._refresh(store)
         graph = state.settings.get(WALK)
         depth = int(graph["k"]) if graph else None
-        view = ClusterView(store, state, depth, self._word_counts, prompt=prompt, texts=self._texts)
+        view = ClusterView(store, state, depth, self._frequencies, prompt=prompt, texts=self._texts)
         yield view
         if view.totals.read:
             self._texts = view.totals.short_texts

@@ -20,8 +20,8 @@ import numpy as np
 from semsearch.cluster.cluster_connection import ClusterConnection, columns
 from semsearch.cluster.cluster_filters import IS_DOCUMENT, DocumentFilter, any_of, terms
 from semsearch.cluster.coded_words import CodedPassages, coded, unpacked_codes
-from semsearch.cluster.counted_words import CountedWords
 from semsearch.cluster.dialects import Clause
+from semsearch.cluster.document_frequencies import DocumentFrequencies
 from semsearch.cluster.document_store import DOCUMENTS_READ, TEXT_FIELDS, DocumentStore, StoredDocument
 from semsearch.cluster.index_totals import IndexTotals
 from semsearch.cluster.word_bounds import (
@@ -123,7 +123,7 @@ class WordCandidates:
         store: DocumentStore,
         counted: IndexTotals,
         languages: Languages,
-        counts: CountedWords,
+        counts: DocumentFrequencies,
         *,
         texts: bool = False,
     ) -> None:

@@ -179,7 +179,10 @@ def test_lines_that_are_empty_or_there_twice_keep_their_places(tmp_path):
     learnt = run(*asked, "--learn", tmp_path / "a", tmp_path / "b")
     assert f"learnt --min-margin {mining.learn_margin(*vectors).min_margin:.4f}" in learnt.err
     (tmp_path / "c").write_text("".join(f"{line}\n" for line in other[1:]))
-    for aligned in (["bitext", tmp_path / "a", tmp_path / "c", "--xsim"], [*asked[:3], "--learn", *asked[1:2], tmp_path / "c"]):
+    for aligned in (
+        ["bitext", tmp_path / "a", tmp_path / "c", "--xsim"],
+        [*asked[:3], "--learn", *asked[1:2], tmp_path / "c"],
+    ):
         ended = run(*aligned, "-m", model)
         assert (ended.code, f"there are {len(one)} and {len(one) - 1}" in ended.err) == (2, True)
 
@@ -189,7 +192,9 @@ def test_a_file_beside_what_is_none_is_told(tmp_path):
     for asked in ([tmp_path / "a", tmp_path / "b"], [tmp_path / "b", tmp_path / "a"]):
         ended = run("bitext", *asked, "-m", "x")
         assert ended.code == 2
-        assert f"{tmp_path / 'a'} is a file, and {tmp_path / 'b'} is none: name two files, or two collections" in ended.err
+        assert (
+            f"{tmp_path / 'a'} is a file, and {tmp_path / 'b'} is none: name two files, or two collections" in ended.err
+        )
 
 
 def test_two_collections(tmp_path):

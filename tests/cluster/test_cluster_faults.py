@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("orjson", reason="the extra 'opensearch' is not installed")
 
 import semsearch
-from semsearch.cluster import counted_words, nearest_documents, word_candidates
+from semsearch.cluster import document_frequencies, nearest_documents, word_candidates
 from semsearch.cluster import engine as cluster_engine
 from semsearch.cluster.cluster_filters import UNFILTERED
 from semsearch.cluster.dialects import ClusterAnswer, RequestTimeout
@@ -434,8 +434,8 @@ def test_what_words_count_is_asked_again_only_where_something_changed(url, tmp_p
             assert view.totals.words.documents == len(CATS) - 1  # what changed is known beforehand
             assert len(view.lexical(parse("cat number"), 9, allowed=None, grouped=True).keys) == len(CATS) - 1
         assert [found(query) for query in ("cat number 1", "number 3")] == [1, 1]
-    monkeypatch.setattr(counted_words, "REMEMBERED_WORDS", 3)
-    counts = counted_words.CountedWords()
+    monkeypatch.setattr(document_frequencies, "MOST_FREQUENCIES", 3)
+    counts = document_frequencies.DocumentFrequencies()
     for number in range(6):
         counts.learn("state", {f"w{number}": number})
     assert counts.latest == ("state", {"w3": 3, "w4": 4, "w5": 5})

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-REMEMBERED_WORDS = 50_000  # that are remembered
+MOST_FREQUENCIES = 50_000  # that are remembered
 
 
-class CountedWords:
+class DocumentFrequencies:
     """The counts of one collection, of the state that was seen last. Threads may share them."""
 
     def __init__(self) -> None:
@@ -21,5 +21,5 @@ class CountedWords:
     def learn(self, state: object, counts: Mapping[str, int]) -> None:
         """Remember more of a state; what was known of another is forgotten."""
         seen, known = self._latest
-        more = seen == state and len(known) < REMEMBERED_WORDS
+        more = seen == state and len(known) < MOST_FREQUENCIES
         self._latest = (state, {**known, **counts} if more else dict(counts))
