@@ -23,6 +23,7 @@ from semsearch.arguments import as_list, check_number
 from semsearch.arrow_input import rows_in
 from semsearch.engine import Engine
 from semsearch.errors import DimensionMismatch, UsageError
+from semsearch.search.fields import listed_fields
 from semsearch.tabular import RowIds, Tabular
 from semsearch.types import Metric, Scores, Vectors
 from semsearch.vectors import stored_form
@@ -291,8 +292,9 @@ def document_classifier(engine: Engine, field: str, device: str = "auto") -> tup
                 found[document.id] = value
         ids = list(found)
         if len(ids) < 2:
+            known = listed_fields(field, view.fields().names())
             raise UsageError(
-                f"{len(ids)} documents of '{engine.name}' have a label in '{field}', and it takes two at least."
+                f"{len(ids)} documents of '{engine.name}' have a label in '{field}', and it takes two at least; {known}"
             )
         vectors, docs = passages_with_documents(view, ids)
         metric = Metric(view.settings["metric"])

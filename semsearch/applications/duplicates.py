@@ -25,6 +25,7 @@ from semsearch.arguments import check_number
 from semsearch.dates import moment
 from semsearch.engine import Engine, EngineView
 from semsearch.errors import UsageError
+from semsearch.search.fields import listed_fields
 from semsearch.tabular import Tabular
 from semsearch.types import Document, Metric
 
@@ -136,7 +137,10 @@ class _Texts:
             self.same.append(content(squeezed))
             ranks.append(_rank(document, number, keep))
         if keep not in ("first", "longest", "newest") and not any(rank[0] for rank in ranks) and ranks:
-            raise UsageError(f"keep '{keep}': no document has a field of that name with a number, a date or a text.")
+            known = listed_fields(keep, view.fields().names())
+            raise UsageError(
+                f"keep '{keep}': no document has a field of that name with a number, a date or a text; {known}"
+            )
         self.order = sorted(range(len(ranks)), key=lambda number: (ranks[number], -number), reverse=True)
         self.place = np.empty(len(ranks), dtype=np.int64)  # of each document, in the order of preference
         self.place[self.order] = np.arange(len(ranks))

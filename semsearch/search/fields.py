@@ -92,7 +92,7 @@ def listed_fields(name: str, names: Sequence[str]) -> str:
     """What to say behind the sentence that there is no such field: those there are, and which one may be meant."""
     from difflib import get_close_matches
 
-    near = get_close_matches(name, names, n=1)
+    near = [] if name in names else get_close_matches(name, names, n=1)
     known = ", ".join(f"{known:.100}" for known in names[:30]) + (", …" if len(names) > 30 else "")
     said = f"there are: {known}." if names else "no document has any metadata."
     said += f" Did you mean '{near[0]:.100}'?" if near else ""

@@ -151,6 +151,12 @@ def test_documents_are_counted_over_time(home):
     assert "seen.on" in topics_page(found, "notes", "seen.on")
 
 
+def test_a_field_without_dates_is_told_and_is_not_meant_instead_of_itself(home):
+    collection = subjects(home, metadata=[{"kind": "noun"}] * 9)
+    with pytest.raises(UsageError, match=r"no document in a topic has a date or a year in 'kind': there are: kind\.$"):
+        communities(collection, over="kind")
+
+
 @pytest.mark.parametrize(
     ("values", "names"),
     [
