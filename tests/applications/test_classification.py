@@ -93,7 +93,7 @@ def test_documents(place, tmp_path, monkeypatch):
         found = made.classify(["salt wave tide", "the oven and the dough"], "about")
         assert [each.best for each in found] == ["sea", "bread"]
         assert made.classify([], "about") == []
-        with pytest.raises(UsageError, match="0 documents of 'texts' have a label in 'abuot'.*Did you mean 'about'"):
+        with pytest.raises(UsageError, match=r"0 documents of 'texts' have a label in 'abuot'.*Did you mean 'about'"):
             made.classify(["x"], "abuot")
 
 
