@@ -238,8 +238,8 @@ BENCHMARKS: dict[str, Benchmark] = {
         "Load: the documents with their vectors; bare are the same bulk requests, one after the other, where semsearch "
         "has two under way. Disk: all primaries, merged, by the bytes of vectors and texts. Searches: p50 of each, in "
         "turn, without encoding the question; recall is of the ten nearest. `exact` compares all that a filter leaves. "
-        "As many other questions were asked before, to be warm, but of OpenSearch's one node. Three nodes share the two "
-        "cores with the client, and each shard has a replica. A bare search counts no words.",
+        "As many other questions were asked before, to be warm, but of OpenSearch's one node. Three nodes share the "
+        "two cores with the client, and each shard has a replica. A bare search counts no words.",
         vectors=True,
         schemes=("opensearch", "elasticsearch"),
     ),

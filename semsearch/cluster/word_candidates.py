@@ -135,7 +135,7 @@ class WordCandidates:
         self._texts = texts and store.connection.dialect.light_sources
         self._connection: ClusterConnection = store.connection
         self._counted = counted
-        self._counts = counts
+        self._frequencies = counts
         self._languages = languages
         self._held: dict[tuple[str, bool], dict[int, int]] = {}
         self._copies = secrets.token_hex(8)
@@ -279,8 +279,9 @@ class WordCandidates:
         self, weights: Mapping[str, float], phrases: Mapping[int, float], page: Clause
     ) -> tuple[_Weights, ServerStatistics | None, list[Any]]:
         """What the words of a query weigh, what the server counts of them, and the hits of a first page."""
-        seen, known = self._counts.latest
-        if self._counted.read and seen != self._counted.state:
+        seen, known = self._frequencies.latest
+        before = self._counted.read
+        if before and seen != self._counted.state:
             known = {}
         lacking = [code for code in weights if code not in known]
         own = _counting(lacking)
@@ -293,7 +294,8 @@ class WordCandidates:
         if there and seen != state:  # it was told of a state that is gone
             said = self._connection.searches(self._store.index, _counting(there), copies=self._copies)
             counts |= _counts(there, said)
-        self._counts.learn(state, counts)
+        if not before:  # else what came since, and may be gone again, counts too, and the state is as it was
+            self._frequencies.learn(state, counts)
         counts = {code: counts[code] if code in counts else known[code] for code in weights}
         live = {code: count for code, count in counts.items() if count}
         words = {code: weights[code] * idf(count, documents) for code, count in live.items()}
