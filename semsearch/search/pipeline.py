@@ -169,7 +169,8 @@ class Searcher:
                     if timings is not None:
                         timings["search"] = 1000 * (time.perf_counter() - began)
                     break
-                self._model.renew(settings)  # encoded anew with another model meanwhile
+                if settings["encoder"] != described:  # encoded anew with another model meanwhile
+                    self._model.renew(settings)
         return self._finish(found, texts or (), read, request, timings)
 
     def _view(self) -> AbstractContextManager[EngineView]:

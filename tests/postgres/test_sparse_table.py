@@ -142,3 +142,17 @@ def test_a_copy_takes_them_along(url, tmp_path):
             assert [(hit.id, hit.score) for hit in copied.search("number 3", mode="sparse")] == [
                 (hit.id, hit.score) for hit in ours
             ]
+
+
+def test_a_sparse_model_that_somebody_else_brings_in_counts_in_the_next_hybrid_search(url):
+    """What is known of the settings is held against what they are, whichever mode was asked for before."""
+    with (
+        semsearch.create("notes", home=url, encoder=HashEncoder()) as notes,
+        semsearch.open("notes", home=url, encoder=HashEncoder()) as other,
+    ):
+        notes.add([Document("a", "a cat"), Document("b", "a dog")])
+        for _ in range(2):
+            assert "sparse" not in notes.search("cat dog", mode="hybrid")[0].scores
+        other.add_sparse("words")
+        assert "sparse" in notes.search("cat dog", mode="hybrid")[0].scores
+        assert "sparse" in notes.search("cat dog", mode="hybrid")[0].scores
