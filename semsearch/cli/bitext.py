@@ -75,6 +75,8 @@ def bitext(options: BitextOptions) -> int:
         raise UsageError(f"two languages are wanted, as in de,en, and not '{options.languages}'.")
     if options.learn is not None and (options.xsim or options.min_margin is not None):
         raise UsageError("--learn finds what --min-margin is to be: leave out --min-margin and --xsim.")
+    if options.xsim and (options.file or options.moses or options.min_margin is not None):
+        raise UsageError("--xsim measures, and finds no pairs to write: leave out --out, --moses and --min-margin.")
     files = _targets(options)
     (texts, vectors), (other_texts, other_vectors) = _sides(options)
     if options.xsim:
@@ -172,12 +174,16 @@ def _aligned(options: BitextOptions, places: Sequence[Path]) -> list[tuple[Seque
     """As they are, of files where line i translates line i, but what is empty on one side.
 
     Raises:
-        UsageError: They have not as many lines.
+        UsageError: They have not as many lines, or no sentence.
     """
     one, other = (lines_of(place) for place in places)
     if len(one) != len(other):
         raise UsageError(f"line i must translate line i, and there are {len(one):,} and {len(other):,}.")
     kept = [row for row, pair in enumerate(zip(one, other, strict=True)) if all(text.strip() for text in pair)]
+    if not kept:
+        raise UsageError(
+            f"no line of {places[0]} and {places[1]} has a sentence on both sides: there is nothing to compare."
+        )
     if len(kept) < len(one):
         say(f"left out {len(one) - len(kept):,} lines, which are empty in a file")
     return _encoded(options, [[lines[row] for row in kept] for lines in (one, other)])

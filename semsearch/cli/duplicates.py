@@ -12,7 +12,6 @@ import click
 import semsearch
 from semsearch import wire
 from semsearch.cli import pairs, parameters
-from semsearch.cli.parameters import NumberIn
 from semsearch.cli.render import confirmed, out, say, show_table
 from semsearch.controls import one_line
 from semsearch.errors import UsageError
@@ -50,7 +49,7 @@ class DuplicatesOptions:
 @click.command(short_help="Find documents that say what another one says.")
 @click.argument("name", shell_complete=parameters.collections)
 @click.option("--against", metavar="NAME2", help="Those that say what a document of this collection says.")
-@click.option("--min-score", type=NumberIn(), default=0.95, show_default=True, metavar="S", help="By meaning.")
+@click.option("--min-score", type=parameters.score, default=0.95, show_default=True, metavar="S", help="By meaning.")
 @click.option("--meaning/--no-meaning", default=True, help="Whether the same meaning counts.")
 @click.option("--wording/--no-wording", default=True, help="Whether nearly the same words count.")
 @click.option(

@@ -187,6 +187,19 @@ def test_lines_that_are_empty_or_there_twice_keep_their_places(tmp_path):
         assert (ended.code, f"there are {len(one)} and {len(one) - 1}" in ended.err) == (2, True)
 
 
+def test_a_measure_writes_nothing_and_is_of_something(tmp_path):
+    model = tiny_model(tmp_path / "model")
+    (tmp_path / "a").write_text("one\ntwo\n")
+    (tmp_path / "blank").write_text("\n \n")
+    asked = ("bitext", tmp_path / "a", tmp_path / "a", "-m", model, "--xsim")
+    for more in (["--out", tmp_path / "x.tsv"], ["--moses", tmp_path / "x"], ["--min-margin", "1.1"]):
+        ended = run(*asked, *more)
+        assert (ended.code, "leave out --out, --moses and --min-margin" in ended.err) == (2, True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "blank", "model"]
+    ended = run("bitext", tmp_path / "blank", tmp_path / "blank", "-m", model, "--xsim")
+    assert (ended.code, ended.out, "nothing to compare" in ended.err) == (2, "", True)
+
+
 def test_a_file_beside_what_is_none_is_told(tmp_path):
     (tmp_path / "a").write_text("a\n")
     for asked in ([tmp_path / "a", tmp_path / "b"], [tmp_path / "b", tmp_path / "a"]):
