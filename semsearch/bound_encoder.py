@@ -76,6 +76,13 @@ class BoundEncoder:
         encoder = self.get()
         return stored_form(encoder.encode_queries(texts), encoder.dim, encoder.metric, "the encoder's vectors")
 
+    def unknown_words(self, texts: Sequence[str]) -> list[frozenset[str]]:
+        """The words of each text that the model does not know; none where there is no model, or it can't tell."""
+        if self.described is None:
+            return [frozenset()] * len(texts)
+        tell = getattr(self.get(), "unknown_words", None)
+        return [frozenset()] * len(texts) if tell is None else tell(texts)
+
     def described_as(self, encoder: str | Encoder, revision: str | None = None) -> tuple[Encoder, dict[str, Any]]:
         """Another model, opened as this one would be, and what a collection remembers of it."""
         return described_encoder(encoder, revision, self.compute)

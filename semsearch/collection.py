@@ -804,7 +804,8 @@ class Collection:
     ) -> Duplicates:
         """The documents that say what another one says, which stays: by text, by wording, by meaning.
 
-        A document goes only for one that stays and that it matches itself. Nothing is removed;
+        A document goes only for one that stays and that it matches itself. Words that the model does not know, which
+        all look alike to it, must be the same in two texts of the same meaning. Nothing is removed;
         `remove_duplicates` does that.
 
         Args:
@@ -824,7 +825,8 @@ class Collection:
         from semsearch.applications.duplicates import Alike, duplicates
 
         other = None if against is None else against.engine
-        return duplicates(self.engine, other, Alike(min_score, wording, keep, borderline), device, progress)
+        alike = Alike(min_score, wording, keep, borderline)
+        return duplicates(self.engine, other, alike, device, progress, self._model.unknown_words)
 
     def remove_duplicates(self, found: Duplicates, *, maintain: bool = True) -> int:
         """Take out what `duplicates` found, but what was changed since it was compared; how many were there."""
@@ -863,9 +865,11 @@ class Collection:
             UsageError: What is asked for makes no sense.
             MissingDependency: FAISS or scikit-learn is not installed.
         """
-        from semsearch.applications.cluster_labels import label
+        from semsearch.applications.cluster_labels import check_field, label
         from semsearch.applications.clusters import Grouping, document_clusters
 
+        if label_as is not None:
+            check_field(label_as)
         found = document_clusters(self.engine, Grouping(method, count, min_score, min_size, seed), device, progress)
         if label_as is not None:
             label(self.engine, found, label_as)
@@ -902,9 +906,11 @@ class Collection:
             UsageError: What is asked for makes no sense, or no document has a date in `over`.
             MissingDependency: FAISS or scikit-learn is not installed.
         """
-        from semsearch.applications.cluster_labels import label
+        from semsearch.applications.cluster_labels import check_field, label
         from semsearch.applications.topics import TopicsWanted, document_topics
 
+        if label_as is not None:
+            check_field(label_as)
         wanted = TopicsWanted(method, count, min_score, min_size, seed, over)
         found = document_topics(self.engine, wanted, device, progress)
         if label_as is not None:

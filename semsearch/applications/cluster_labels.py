@@ -17,6 +17,16 @@ from semsearch.vectors import score_each
 LIKE_MEMBERS = 0.05  # share of the members of a cluster that score less with its centre than a new one must
 
 
+def check_field(field: object) -> None:
+    """Refuse what can't be the name of a field that labels are written into.
+
+    Raises:
+        UsageError: It is no text, or empty.
+    """
+    if not isinstance(field, str) or not field.strip():
+        raise UsageError(f"labels go into a field of metadata with a name, such as 'topic', and not {field!r:.40}.")
+
+
 def label(engine: Engine, found: Clusters, field: str, names: Sequence[str] | None = None) -> int:
     """Write the number of its cluster, or its name, into a field of each document; of those in none the field goes.
 
@@ -51,6 +61,7 @@ def assign(engine: Engine, field: str, device: str = "auto") -> dict[str, Any]:
     Raises:
         UsageError: No document has such a field.
     """
+    check_field(field)
     with engine.view() as view:
         ids, vectors = document_vectors(view)
         metric = Metric.L2 if Metric(view.settings["metric"]) == Metric.L2 else Metric.COSINE

@@ -66,6 +66,8 @@ class Grouping:
         for value, name in ((self.count, "count"), (self.min_size, "min_size")):
             if value is not None:
                 check_whole(value, name)
+        if self.method == "hdbscan" and self.min_size == 1:
+            raise UsageError("hdbscan makes no clusters of one: min_size must be at least 2.")
         if self.min_score is not None:
             check_number(self.min_score, "min_score")
             if self.method in ("kmeans", "hdbscan"):

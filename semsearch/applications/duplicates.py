@@ -8,7 +8,7 @@ each has one in the other that scores enough; a shared paragraph makes none.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
@@ -24,7 +24,7 @@ from semsearch.applications.wording import LEAST_JACCARD, Wordings, folded
 from semsearch.arguments import check_number
 from semsearch.dates import moment
 from semsearch.engine import Engine, EngineView
-from semsearch.errors import UsageError
+from semsearch.errors import SemsearchError, UsageError
 from semsearch.search.fields import listed_fields
 from semsearch.tabular import Tabular
 from semsearch.types import Document, Metric
@@ -34,6 +34,8 @@ MOST_PAIRS = 20_000_000  # of passages that score enough: 2 GB with what is made
 SAME_TEXT, WORDING, MEANING = "text", "wording", "meaning"
 REASONS = (SAME_TEXT, WORDING, MEANING)
 EDGE_FIELDS = np.dtype([("one", "<i4"), ("other", "<i4"), ("reason", "i1"), ("score", "<f4")])
+NAMED_WORDS = 3  # of those that the model does not know
+UnknownWords: TypeAlias = Callable[[Sequence[str]], Sequence[frozenset[str]]]  # of texts, by the model
 Edges: TypeAlias = NDArray[np.void]  # of `EDGE_FIELDS`: that two documents match, by numbers, and by which of `REASONS`
 
 
@@ -175,9 +177,14 @@ def _edges(found: Iterable[tuple[int, int, int, float]]) -> Edges:
 
 
 def duplicates(
-    engine: Engine, against: Engine | None, alike: Alike, device: str = "auto", progress: PairProgress | None = None
+    engine: Engine,
+    against: Engine | None,
+    alike: Alike,
+    device: str = "auto",
+    progress: PairProgress | None = None,
+    unknown: UnknownWords | None = None,
 ) -> Duplicates:
-    """See `Collection.duplicates`."""
+    """See `Collection.duplicates`; `unknown` tells which words of texts the model does not know."""
     if against is not None:
         check_comparable(engine, against)
     with ExitStack() as stack:
@@ -192,15 +199,17 @@ def duplicates(
         open_ones = _open(apart, edges)
         if alike.wording:
             edges = np.concatenate([edges, _edges(_by_wording(view, other, texts, kept, open_ones))])
-        near = _edges([])
+        near, notes = _edges([]), list[str]()
         if alike.min_score is not None:
             near = _by_meaning(view, other, texts, kept, open_ones, alike, device, progress)
+            if unknown is not None and len(near):
+                near, notes = _read_by_the_model(near, view, other, texts, kept, alike.min_score, unknown)
             edges = np.concatenate([edges, near[near["score"] >= alike.min_score]])
         found = _decided(texts, kept, apart, edges, within=other is None)
     border = _borderline(near, texts, kept, alike)
     digests = dict(zip(texts.ids, texts.contents, strict=True))
     named = {one for each in found for one in (each.id, each.of)} if other is None else {each.id for each in found}
-    return Duplicates(found, len(texts.ids), border, {one: digests[one] for one in named})
+    return Duplicates(found, len(texts.ids), border, {one: digests[one] for one in named}, tuple(notes))
 
 
 def _open(apart: NDArray[np.int64], edges: Edges) -> NDArray[np.bool_]:
@@ -274,6 +283,50 @@ def _by_meaning(
                 rows.append(np.stack([pairs["first"], pairs["second"]], axis=1, dtype=np.int32)[own])
     edges = np.concatenate(parts)
     return edges if whole else _covering(edges, np.concatenate(rows), counts, other_counts, same=other is None)
+
+
+def _read_by_the_model(
+    near: Edges,
+    view: EngineView,
+    other: EngineView | None,
+    texts: _Texts,
+    kept: _Texts,
+    min_score: float,
+    unknown: UnknownWords,
+) -> tuple[Edges, list[str]]:
+    """The edges whose documents have the same words of those that the model does not know, and what to say of others.
+
+    It makes one vector of all such words, so that by it texts are alike that say quite different things.
+    """
+    sides = [(view, texts.ids, near["one"]), (other or view, kept.ids, near["other"])]
+    seen: dict[frozenset[str], int] = {frozenset(): 0}
+    words: list[NDArray[np.int64]] = []
+    try:
+        for where, ids, numbers in sides:
+            of = np.zeros(len(ids), dtype=np.int64)  # which set of unknown words a document has
+            there = np.unique(numbers)
+            for start in range(0, len(there), READ_IDS):
+                part = there[start : start + READ_IDS].tolist()
+                found = where.get([ids[number] for number in part])
+                whole = [f"{one.title}\n{one.text}" if (one := found.get(ids[number])) else "" for number in part]
+                of[part] = [seen.setdefault(each, len(seen)) for each in unknown(whole)]
+            words.append(of[numbers])
+    except SemsearchError as error:
+        return near, [f"whether the model knows the words of what is alike in meaning can't be told: {error}"]
+    apart = words[0] != words[1]
+    dropped = int(np.count_nonzero(apart & (near["score"] >= min_score)))
+    if not dropped:
+        return near[~apart], []
+    sets = list(seen)
+    differing = zip(words[0][apart].tolist(), words[1][apart].tolist(), strict=True)
+    named = sorted(
+        {word for one, two in differing for word in sets[one] ^ sets[two]}, key=lambda word: (len(word), word)
+    )
+    some = ", ".join(f"'{word:.20}'" for word in named[:NAMED_WORDS])
+    return near[~apart], [
+        f"{dropped:,} pairs score enough and don't count, as they differ in words that the model does not know and "
+        f"reads alike ({some}): a model of these languages tells them apart."
+    ]
 
 
 def _passages(

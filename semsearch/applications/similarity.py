@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from semsearch import models
-from semsearch.arguments import as_list
+from semsearch.arguments import as_list, named_kind
 from semsearch.arrow_input import is_frame, is_table, rows_in
 from semsearch.encoder import DEFAULT_MODEL
 from semsearch.encoder.remote import trust_named
@@ -94,8 +94,13 @@ def _side(given: Any) -> Any:
     if is_frame(given) and is_table(given):
         return np.asarray(rows_in(given, "texts or vectors")[0])
     side = as_list(given, "similarity takes two lists of texts, or two arrays of vectors")
-    if all(isinstance(one, str) for one in side):
+    texts = [isinstance(one, str) for one in side]
+    if all(texts):
         return side
+    if any(texts):
+        place = texts.index(False)
+        kind = named_kind(type(side[place]))
+        raise UsageError(f"text {place} is no text but {kind}: {side[place]!r:.80}.")
     return np.asarray(side)
 
 

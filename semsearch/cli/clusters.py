@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 import semsearch
 from semsearch import wire
@@ -109,7 +110,7 @@ def clusters(options: ClustersOptions) -> int:
 
     Communities lie around one document each; --method kmeans --count K parts all documents into K clusters; both take
     any number. agglomerative and hdbscan take up to 20,000. The same seed gives the same clusters. The exit code is 1
-    if there is none.
+    if there is none, or none that --assign could label.
 
     \b
     semsearch clusters questions --min-score 0.8 --min-size 5
@@ -122,11 +123,14 @@ def clusters(options: ClustersOptions) -> int:
         raise UsageError("say with --label-as which field has the labels.")
     if options.assign and (file is not None or options.as_json or options.outliers):
         raise UsageError("--assign lists nothing: leave out --out, --json and --outliers.")
+    if options.assign and (given := _given(field.name for field in fields(GroupingOptions))):
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UsageError(f"--assign goes by the clusters that there are: leave out {flags}.")
     with semsearch.open(options.name, home=Home.of(options.home)) as collection:
         if options.assign:
-            given = collection.assign_clusters(str(options.label_as), device=options.device)
-            say(f"labelled {len(given):,} documents")
-            return 0
+            labels = collection.assign_clusters(str(options.label_as), device=options.device)
+            say(f"labelled {len(labels):,} documents")
+            return 0 if labels else 1
         found = collection.clusters(**options.grouping, label_as=options.label_as)
         if file is not None:
             pairs.write_rows(file, ("id", "cluster", "score"), _documents(found))
@@ -141,6 +145,16 @@ def clusters(options: ClustersOptions) -> int:
             say(f"outlier {one_line(found.ids[row])} ({where})")
         _say_counts(found)
         return 0 if len(found) else 1
+
+
+def _given(options: Iterable[str]) -> list[str]:
+    """Those that somebody gave, of what makes clusters anew."""
+    source = click.get_current_context().get_parameter_source
+    return [
+        name
+        for name in options
+        if name not in ("name", "device", "home") and source(name) is ParameterSource.COMMANDLINE
+    ]
 
 
 def _documents(found: Clusters) -> Any:

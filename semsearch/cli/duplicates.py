@@ -55,7 +55,13 @@ class DuplicatesOptions:
 @click.option(
     "--keep", default="first", show_default=True, metavar="WHICH", help="first, longest, newest, or a metadata field."
 )
-@click.option("--borderline", type=click.IntRange(min=0), default=0, metavar="N", help="Show N pairs near --min-score.")
+@click.option(
+    "--borderline",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Show N pairs near --min-score, from 0.05 below it on.",
+)
 @pairs.device
 @click.option("--out", "file", type=parameters.file, metavar="FILE", help="List them in FILE.jsonl, .tsv or .csv.")
 @click.option("--apply", "remove", is_flag=True, help="Remove them.")

@@ -60,4 +60,5 @@ def bound(pool: HTTPConnectionPool) -> None:
     class Bounded(pool.ConnectionCls):  # type: ignore[name-defined, misc]
         response_class = _BoundedResponse
 
+    Bounded.__name__ = pool.ConnectionCls.__name__  # people read it in errors
     pool.ConnectionCls = Bounded

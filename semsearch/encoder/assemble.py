@@ -16,6 +16,7 @@ from semsearch.encoder.tokenization import (
     Model2VecTokenizer,
     TextTokenizer,
     Tokenize,
+    VocabularyTokenize,
     as_siglip,
     load_tokenizer,
     max_tokens,
@@ -91,7 +92,7 @@ IGNORED_SETTINGS = {
 class Stack(Generic[AnyModule]):
     """What a text of one role passes: its tokenizer, then modules; and what of it decides a vector."""
 
-    tokenize: Tokenize
+    tokenize: VocabularyTokenize
     modules: list[AnyModule]
     names: list[str]
     dim: int

@@ -205,7 +205,8 @@ def beside(text: TextEncoder, images: ImageTextEncoder, name: str) -> ImageTextE
     digest = hashlib.sha256(f"{text.fingerprint} {images.fingerprint}".encode()).hexdigest()
     own = {field: getattr(text, field) for field in ("folder", "where", "dim", "metric", "prompts", "truncate_dim")}
     own |= {
-        field: getattr(text, field) for field in ("normalized", "device", "dtype", "modules", "window", "tokenizer")
+        field: getattr(text, field)
+        for field in ("normalized", "device", "dtype", "modules", "window", "tokenizer", "tokenize")
     }
     streams: dict[Role, Stream] = {"query": text.stream("query"), "document": text.stream("document")}
     return ImageTextEncoder(tower=images.tower, name=name, fingerprint=digest, streams=streams, **own)

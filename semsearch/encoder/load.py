@@ -195,6 +195,7 @@ def _open(
         "dtype": library.dtype,
         "streams": streams,
         "modules": stacks["document"].names,
+        "tokenize": stacks["document"].tokenize,
     }
     reader = stacks["document"].text_tokenizer
     if reader is None or reader.unlimited:

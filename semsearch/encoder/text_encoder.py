@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import torch
     from tokenizers import Tokenizer
 
+    from semsearch.encoder.tokenization import VocabularyTokenize
+
 
 class Stream(Protocol):
     """Texts to vectors: what a `Pipeline` does, and a `Fleet` of them."""
@@ -57,6 +59,7 @@ class TextEncoder:
         dtype: torch.dtype,
         streams: Mapping[Role, Stream],
         modules: Sequence[str],
+        tokenize: VocabularyTokenize,
     ) -> None:
         self.name = name
         self.folder = folder
@@ -71,6 +74,7 @@ class TextEncoder:
         self.dtype = dtype  # of the computation; vectors are float32 whatever it is
         self.modules = tuple(modules)  # for people: what a document passes
         self._streams = streams
+        self.tokenize = tokenize  # documents
 
     def encode_documents(self, texts: Iterable[str]) -> Vectors:
         """Float32 vectors `(n, dim)` of texts to be found.
@@ -83,6 +87,13 @@ class TextEncoder:
     def encode_queries(self, texts: Iterable[str]) -> Vectors:
         """Float32 vectors `(n, dim)` of questions; errors as for `encode_documents`."""
         return self._encode("query", texts)
+
+    def unknown_words(self, texts: Sequence[str]) -> list[frozenset[str]]:
+        """The words of each text that the model has no vector of its own for, in lower case.
+
+        Whatever they say, it reads them alike: texts that differ in nothing else have the same vector.
+        """
+        return self.tokenize.unknown(texts)
 
     def stream(self, role: Role) -> Stream:
         """What texts of a role pass, for those who take a model apart."""

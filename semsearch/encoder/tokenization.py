@@ -7,6 +7,7 @@ special tokens are set by options, go through transformers once, whose tokenizer
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -45,6 +46,14 @@ class Tokenize(Protocol):
         ...
 
 
+class VocabularyTokenize(Tokenize, Protocol):
+    """… by a vocabulary, which does not have all words."""
+
+    def unknown(self, texts: Sequence[str]) -> list[frozenset[str]]:
+        """The words of each text that the vocabulary has nothing for, in lower case: one has the vector of another."""
+        ...
+
+
 class TextTokenizer:
     """Token ids of texts, cut to what the model reads; the special tokens at both ends survive the cut."""
 
@@ -77,6 +86,23 @@ class TextTokenizer:
         return [
             (max(start - own, 0), end - own) if not special and end > own else (0, 0)
             for special, (start, end) in ((encoding.special_tokens_mask[at], encoding.offsets[at]) for at in kept)
+        ]
+
+    def unknown(self, texts: Sequence[str]) -> list[frozenset[str]]:
+        """The words of each text that the vocabulary has nothing for, in lower case: one has the vector of another."""
+        named = getattr(self.tokenizer.model, "unk_token", None)  # of Unigram models it is not told
+        token = self.tokenizer.token_to_id(named if named is not None else "<unk>")
+        if token is None:
+            return [frozenset()] * len(texts)
+        with _told():
+            found = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return [
+            frozenset(
+                _with_marks(text, *encoding.offsets[at]).casefold()
+                for at, one in enumerate(encoding.ids)
+                if one == token
+            )
+            for text, encoding in zip(texts, found, strict=True)
         ]
 
     @property
@@ -163,6 +189,13 @@ def unencodable(texts: Iterable[str]) -> DataError:
     """The error that names the first of `texts` that holds half a surrogate pair, which is no character."""
     bad = next((text for text in texts if not _encodable(text)), "")
     return DataError(f"the text {bad[:80]!a} can't be written as UTF-8: it holds half a surrogate pair.")
+
+
+def _with_marks(text: str, start: int, end: int) -> str:
+    """What is between two places, with the vowels and accents behind it, which a normaliser may have taken away."""
+    while end < len(text) and unicodedata.category(text[end]).startswith("M"):
+        end += 1
+    return text[start:end]
 
 
 def _encodable(text: str) -> bool:

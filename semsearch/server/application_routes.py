@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import fields
 from typing import Any, Literal
 
 from pydantic import Field
 
+from semsearch.applications.cluster_labels import check_field
 from semsearch.applications.clusters import Grouping
 from semsearch.applications.duplicates import Alike
 from semsearch.applications.pairs import Wanted
@@ -239,6 +241,13 @@ def find_clusters(call: Call[ClustersAsked]) -> HTTPAnswer:
     asked = call.body
     if asked.assign and asked.label_as is None:
         raise Refusal(400, "invalid_request", "say with 'label_as' which field has the labels.", "label_as")
+    if asked.label_as is not None:
+        check_field(asked.label_as)
+    if asked.assign and (ignored := asked.model_fields_set & {field.name for field in fields(Grouping)}):
+        named = ", ".join(f"'{name}'" for name in sorted(ignored))
+        raise Refusal(
+            400, "invalid_request", f"'assign' goes by the clusters that there are: leave out {named}.", min(ignored)
+        )
     if not asked.assign:
         Grouping(asked.method, asked.count, asked.min_score, asked.min_size, asked.seed)
 
@@ -281,6 +290,8 @@ def find_topics(call: Call[TopicsAsked]) -> HTTPAnswer:
     """A row is a document with its topic; as `json` a topic is an object with its words; as `html` it is a page."""
     asked = call.body
     TopicsWanted(asked.method, asked.count, asked.min_score, asked.min_size, asked.seed, asked.over).grouping(1)
+    if asked.label_as is not None:
+        check_field(asked.label_as)
 
     def work(opened: list[Collection], progress: TellPairs, kept: ResultFiles) -> Any:
         from semsearch.applications.topics_page import topics_page

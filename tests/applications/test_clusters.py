@@ -119,6 +119,16 @@ def test_new_documents_are_assigned(home):
         assert made.assign_clusters("topic") == {}
 
 
+@pytest.mark.parametrize("field", ["", " ", 3])
+def test_a_label_needs_a_field_with_a_name(home, field):
+    with collection(home) as made:
+        for labels in (made.clusters, made.topics):
+            with pytest.raises(UsageError, match="a field of metadata with a name"):
+                labels(label_as=field)
+        with pytest.raises(UsageError, match="a field of metadata with a name"):
+            made.assign_clusters(field)
+
+
 def test_hardly_any():
     assert len(semsearch.clusters(np.empty((0, 4)))) == 0
     alone = semsearch.clusters(np.ones((1, 4)))
@@ -138,6 +148,7 @@ def test_hardly_any():
         ({"method": "kmeans", "count": 99}, "99 clusters can't be made of 4"),
         ({"method": "hdbscan", "min_score": 0.5}, "takes no min_score"),
         ({"min_size": 0}, "min_size"),
+        ({"method": "hdbscan", "min_size": 1}, "at least 2"),
     ],
 )
 def test_what_makes_no_sense_is_refused(wrong, what, monkeypatch):
@@ -165,9 +176,13 @@ def test_on_the_command_line(tmp_path):
     assert json.loads(run(*asked, "--json").lines[2])["members"] == ["c181", "c180", "c182"]
     assert run(*asked, "--out", tmp_path / "of.tsv").code == 0
     assert (tmp_path / "of.tsv").read_text().splitlines()[-1] == "lonely\t-1\t"
-    assert "labelled 0" in run("clusters", "turned", "--label-as", "topic", "--assign", "--home", home).err
+    none = run("clusters", "turned", "--label-as", "topic", "--assign", "--home", home)
+    assert (none.code, "labelled 0" in none.err) == (1, True)
     assert "say with --label-as" in run("clusters", "turned", "--assign", "--home", home).err
     assign = ("clusters", "turned", "--label-as", "topic", "--assign", "--home", home)
     for more in (("--out", tmp_path / "given.tsv"), ("--json",), ("--outliers", 1)):
         assert "--assign lists nothing: leave out --out, --json and --outliers" in run(*assign, *more).err
+    for more in (("--min-size", 2), ("--method", "communities"), ("--seed", 0)):
+        ended = run(*assign, *more)
+        assert (ended.code, f"leave out {more[0]}." in ended.err) == (2, True)
     assert run("clusters", "turned", "--min-score", 1.5, "--min-size", 3, "--home", home).code == 1

@@ -1,10 +1,12 @@
 """Duplicates: what goes, for what, and why; never in a chain, never a document that was changed meanwhile."""
 
 import json
+import shutil
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from support import tiny
 from support.command_line import run
 
 import semsearch
@@ -204,6 +206,51 @@ def test_what_makes_no_sense_is_refused(home, monkeypatch):
 def test_an_empty_collection(home):
     with semsearch.create("empty", home=home, encoder=HashEncoder(8)) as made:
         assert list(made.duplicates(keep="year")) == []
+
+
+def test_words_that_the_model_does_not_know(tmp_path):
+    """It reads them all alike, so texts that differ in nothing else have one vector, and are no duplicates."""
+    texts = [
+        "the cat sleeps",
+        "the 😀 sleeps",
+        "the 😢 sleeps",
+        "สวัสดี",
+        "ราคา",
+        "a" * 300,
+        "b" * 300,
+        "the 😢 sleeps !",
+        "The  CAT sleeps!",
+        "the Ć cat",
+    ]
+    made = semsearch.create("read", home=tmp_path, encoder=str(tiny.bert(tmp_path / "model")))
+    with made:
+        made.add(documents(*texts))
+        assert made.encoder.unknown_words(["the cat", "the 😀 ราคา สวัสดี", "A" * 300]) == [
+            frozenset(),
+            {"😀", "ราคา", "สวัสดี"},
+            {"a" * 300},
+        ]
+        found = made.duplicates(min_score=0.5, wording=False)
+        assert told(found) == [("7", "2", "meaning"), ("8", "0", "meaning")]
+        (note,) = found.notes
+        assert "don't count" in note
+        assert "words that the model does not know" in note
+        assert "'ć', '😀', '😢'" in note
+        around = {
+            (one, other) for one, other, _ in made.duplicates(min_score=0.5, wording=False, borderline=50).borderline
+        }
+        assert around == {("2", "7"), ("0", "8")}
+
+
+def test_words_of_a_model_that_is_gone(tmp_path):
+    model = tiny.bert(tmp_path / "model")
+    with semsearch.create("read", home=tmp_path, encoder=str(model)) as made:
+        made.add(documents("the cat sleeps", "sleeps the cat"))
+    shutil.rmtree(model)
+    with semsearch.open("read", home=tmp_path) as made:
+        found = made.duplicates(min_score=0.1, wording=False)
+        assert told(found) == [("1", "0", "meaning")]
+        assert "can't be told" in found.notes[0]
 
 
 def test_wording_is_decided_by_shingles():

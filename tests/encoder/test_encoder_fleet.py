@@ -84,6 +84,7 @@ def open_letters(*, device, broken=False):
         dtype=torch.float32,
         streams={"query": stream, "document": stream},
         modules=["Sums"],
+        tokenize=stream.tokenize,
     )
 
 

@@ -109,6 +109,9 @@ def test_similarity_refuses_what_does_not_pair():
         semsearch.similarity(np.eye(2), np.eye(3))
     with pytest.raises(UsageError, match="one side has texts"):
         semsearch.similarity(["a"], np.eye(2))
+    for odd in (3, None):
+        with pytest.raises(UsageError, match="text 1 is no text but"):
+            semsearch.similarity(["a", "b"], ["a", odd])
     with pytest.raises(DimensionMismatch, match="2 and of 3"):
         semsearch.similarity(np.eye(2), np.eye(3)[:2])
     with pytest.raises(DataError, match="NaN"):

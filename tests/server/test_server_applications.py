@@ -83,6 +83,10 @@ def test_clusters_label_documents(collected):
     collected.ask("/v1/collections/notes/documents", {"documents": [new], "vectors": [[1.0, 0.01, 0.0]]})
     given = done(collected, "clusters", {"assign": True, "label_as": "topic"})
     assert rows(collected, given) == [{"id": "new", "label": found["whale 0"]}]
+    ignored = {"assign": True, "label_as": "topic", "seed": 1}
+    assert "leave out 'seed'" in str(collected.refused("/v1/collections/notes/clusters", ignored))
+    for what in ("clusters", "topics"):
+        assert "with a name" in str(collected.refused(f"/v1/collections/notes/{what}", {"label_as": ""}))
     for wrong in ({"assign": True}, {"method": "kmeans"}, {"method": "kmeans", "count": 2, "min_score": 0.5}):
         collected.refused("/v1/collections/notes/clusters", wrong)
 
