@@ -135,6 +135,8 @@ class AllPairs:
                 right.update(two, pairs["score"], second, first)
 
         self._go(tiles, block_rows, 0, step, lambda: None, progress)
+        left.finish()
+        right.finish()
         return left, right
 
     def _floors(self, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from semsearch.applications.runs import IN_MEMORY, Runs, SortedPairs, ordered, records
 
+WAITING = 2  # times as many pairs as are kept of all groups wait before they are sorted in
 LEAST_CUT = 1 << 16  # pairs beyond the limit that are kept before they are sorted out
 
 
@@ -104,6 +105,8 @@ class Nearest:
         self.scores = np.full((groups, k), -np.inf, dtype=np.float32)
         self.others = np.full((groups, k), -1, dtype=np.int64)
         self.own = np.full((groups, k), -1, dtype=np.int64)
+        self._waiting: list[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]] = []
+        self._held, self._room = 0, WAITING * groups * k
         self._lock = threading.Lock()
 
     def limits(self, groups: NDArray[np.int64], begin: int, least: float) -> NDArray[np.float64]:
@@ -120,8 +123,23 @@ class Nearest:
         own: NDArray[np.int64],
         others: NDArray[np.int64],
     ) -> None:
-        """Take in pairs, of two groups at most one."""
+        """Take in pairs, of two groups at most one; what that changes may be seen after `finish` only."""
         with self._lock:
+            self._waiting.append((groups, scores, own, others))
+            self._held += len(groups)
+            unknown = np.isneginf(self.scores[groups, -1]) & np.isneginf(self._floors[groups])
+            if self._held > self._room or unknown.any():  # limits rise little above floors, and nothing else is one
+                self._sort_in()
+
+    def finish(self) -> None:
+        """All pairs are in."""
+        with self._lock:
+            self._sort_in()
+
+    def _sort_in(self) -> None:
+        if self._waiting:
+            groups, scores, own, others = (np.concatenate(columns) for columns in zip(*self._waiting, strict=True))
+            self._waiting, self._held = [], 0
             worth = scores >= self.scores[groups, -1]
             groups, scores, own, others = groups[worth], scores[worth], own[worth], others[worth]
             touched = np.unique(groups)

@@ -1,7 +1,7 @@
 """The true scores of all pairs of two blocks of rows that score enough: bounds first, then the house's rule.
 
-Three looks, each at what the one before let through: the bounds of `semsearch.applications.upper_bounds`, a float32
-product with the bounds of its error, and the score itself (`semsearch.vectors`). Where most pairs get through, float64
+Three looks, each at what the one before let through: the bounds of `semsearch.applications.upper_bounds`, where these are
+loose a float32 product with the bounds of its error, and the score itself (`semsearch.vectors`). Where most pairs get through, float64
 products of whole blocks serve, and only a score that their rounding leaves open is summed by itself. So scores are the
 same whatever the tile.
 """
@@ -95,6 +95,7 @@ class Tiles:
         self._grouped = self.left.grouped or self.right.grouped
         self._double = 2.0 if metric == Metric.L2 else 1.0  # a score is so many times its bound
         self._projection = projection
+        self._loose = projection.directions is not None or codes == "int8"  # bounds, beside those of float32
         self._size = TILE if device == "cpu" else BLOCK_ROWS
         a = Multiplied.project(self.left.vectors, metric, projection, codes, name_row, right=False)
         b = a
@@ -137,7 +138,8 @@ class Tiles:
             return self._together(rows, columns, limits)
         i, j, bounds = self._counted(rows.start + at // count, columns.start + at % count, bounds)
         i, j = self._finer(i, j, bounds, rows, columns, limits, slack)
-        i, j = self._close(i, j, rows, columns, limits)
+        if self._loose:
+            i, j = self._close(i, j, rows, columns, limits)
         scores = score_each(self.left.vectors, i, self.right.vectors, j, self.metric)
         keep = scores >= limits.of_pairs(i - rows.start, j - columns.start)
         return records(scores[keep], i[keep], j[keep])

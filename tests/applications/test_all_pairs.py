@@ -159,6 +159,13 @@ def test_a_type_is_tried_on_a_tile(monkeypatch):
     assert all(tile_bounds._seconds(kind, 16) > 0 for kind in ("none", "int8", "bf16"))
 
 
+@pytest.mark.parametrize("length", [0, 7, 8, 640, 641])
+@pytest.mark.parametrize("share", [0.0, 0.002, 0.5, 1.0])
+def test_places_are_all_that_is_true(length, share):
+    mask = np.random.default_rng(0).random(length) < share
+    assert tile_bounds._places(mask).tolist() == np.flatnonzero(mask).tolist()
+
+
 def test_what_a_component_takes_is_tried(monkeypatch):
     cost = tile_bounds.component_cost.__wrapped__
     monkeypatch.setattr(tile_bounds, "_seconds", lambda kind, width: {"none": 1e-3, "int8": 0.0}[kind] + width * 1e-5)
