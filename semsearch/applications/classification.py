@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from semsearch.applications.all_pairs import AllPairs
-from semsearch.applications.document_vectors import gathered, passages_with_documents
+from semsearch.applications.document_vectors import passages_with_documents
 from semsearch.applications.tiles import GroupedRows
 from semsearch.arguments import as_list, check_number
 from semsearch.arrow_input import rows_in
 from semsearch.engine import Engine
 from semsearch.errors import DimensionMismatch, UsageError
+from semsearch.scratch import gathered
 from semsearch.search.fields import listed_fields
 from semsearch.tabular import RowIds, Tabular
 from semsearch.types import Metric, Scores, Vectors

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from semsearch.applications.clusters import Clusters, centres_of, nearest_centre
-from semsearch.applications.document_vectors import document_vectors, gathered
+from semsearch.applications.document_vectors import document_vectors
 from semsearch.engine import Engine
 from semsearch.errors import UsageError
+from semsearch.scratch import gathered
 from semsearch.types import Metric
 from semsearch.vectors import score_each
 

@@ -15,10 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from semsearch.applications.all_pairs import PairProgress
 from semsearch.applications.pairs import HIGHER, FoundPairs, Wanted
-from semsearch.applications.scratch import scratch
 from semsearch.applications.tiles import GroupedRows
 from semsearch.arguments import check_number, check_whole
 from semsearch.arrow_input import rows_in
+from semsearch.scratch import scratch
 from semsearch.tabular import RowIds, Tabular
 from semsearch.types import Metric, Vectors
 from semsearch.vectors import stored_form

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.applications.scratch import scratch
 from semsearch.engine import EngineView
 from semsearch.errors import DataError
+from semsearch.scratch import scratch
 from semsearch.types import Metric, Vectors
 from semsearch.vectors import in_range, normalise
 
@@ -66,11 +66,3 @@ def document_vectors(view: EngineView) -> tuple[list[str], Vectors]:
         if metric != Metric.L2:
             made[start : start + READ_IDS] = normalise(made[start : start + READ_IDS])
     return [ids[number] for number in there.tolist()], made
-
-
-def gathered(vectors: Vectors, rows: NDArray[np.int64]) -> Vectors:
-    """Some rows, copied."""
-    kept = scratch((len(rows), vectors.shape[1]), np.float32)
-    for start in range(0, len(rows), READ_IDS):
-        kept[start : start + READ_IDS] = vectors[rows[start : start + READ_IDS]]
-    return kept

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.applications.all_pairs import PairProgress
-from semsearch.applications.document_vectors import READ_IDS, gathered, passages_with_documents
+from semsearch.applications.document_vectors import READ_IDS, passages_with_documents
 from semsearch.applications.pairs import HIGHER, FoundPairs, Wanted, check_comparable
 from semsearch.applications.tiles import GroupedRows
 from semsearch.applications.wording import LEAST_JACCARD, Wordings, folded
@@ -25,6 +25,7 @@ from semsearch.arguments import check_number
 from semsearch.dates import moment
 from semsearch.engine import Engine, EngineView
 from semsearch.errors import SemsearchError, UsageError
+from semsearch.scratch import gathered
 from semsearch.search.fields import listed_fields
 from semsearch.tabular import Tabular
 from semsearch.types import Document, Metric

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.applications.scratch import scratch
 from semsearch.applications.upper_bounds import PER_COMPONENT, PROJECTED_ROWS, Projection
 from semsearch.errors import DataError
 from semsearch.hardware import cpu_has, multiplies_int8
+from semsearch.scratch import scratch
 from semsearch.types import Metric, Vectors
 from semsearch.vector_codes import LENGTH, RESIDUAL, SCALE, Multiplier, as_tensor, encode
 from semsearch.vectors import in_range

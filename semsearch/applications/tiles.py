@@ -1,9 +1,9 @@
 """The true scores of all pairs of two blocks of rows that score enough: bounds first, then the house's rule.
 
-Three looks, each at what the one before let through: the bounds of `semsearch.applications.upper_bounds`, where these are
-loose a float32 product with the bounds of its error, and the score itself (`semsearch.vectors`). Where most pairs get through, float64
-products of whole blocks serve, and only a score that their rounding leaves open is summed by itself. So scores are the
-same whatever the tile.
+Three looks, each at what the one before let through: the bounds of `semsearch.applications.upper_bounds`, where these
+are loose a float32 product with the bounds of its error, and the score itself (`semsearch.vectors`). Where most pairs
+get through, float64 products of whole blocks serve, and only a score that their rounding leaves open is summed by
+itself. So scores are the same whatever the tile.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from semsearch.cluster.nearest_documents import VECTOR_DOCUMENTS, VECTOR_FIELDS,
 from semsearch.cluster.word_candidates import WordCandidates
 from semsearch.engine import Candidates, Settings, StateMoved
 from semsearch.errors import DocumentChanged
+from semsearch.scratch import Arriving, gathered
 from semsearch.search.analysis import analysed
 from semsearch.search.languages import languages_of
 from semsearch.search.query_syntax import Query
@@ -195,12 +196,15 @@ class ClusterView:
 
     def arrays(self) -> tuple[Keys, Vectors]:
         """See `EngineView.arrays`; all of them come over the wire."""
-        parts = [StoredVectors.of(hits, self.dim) for hits in self._pages(VECTOR_FIELDS, page=VECTOR_DOCUMENTS)]
-        if not parts:
-            return np.empty(0, dtype=np.int64), np.empty((0, self.dim), dtype=np.float32)
-        keys = np.concatenate([part.keys for part in parts])
-        order = np.argsort(keys)
-        return keys[order], np.concatenate([part.vectors for part in parts])[order]
+        known = [np.empty(0, dtype=np.int64)]
+        with Arriving(self.dim) as arriving:
+            for hits in self._pages(VECTOR_FIELDS, page=VECTOR_DOCUMENTS):
+                part = StoredVectors.of(hits, self.dim)
+                known.append(part.keys)
+                arriving.add(part.vectors)
+            keys = np.concatenate(known)
+            order = np.argsort(keys)
+            return keys[order], gathered(arriving.whole(), order)
 
     def _all_there(self, keys: Keys, known: Mapping[int, Any]) -> None:
         """What was found is gone where its document was written anew meanwhile."""

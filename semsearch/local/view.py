@@ -22,6 +22,7 @@ from semsearch.local.store import pieces, sparse_rows
 from semsearch.local.store.document_rows import Long, Stored
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store, View
+from semsearch.scratch import gathered
 from semsearch.types import Document, Keys, Metric, Neighbors, Passage, Vectors
 
 if TYPE_CHECKING:
@@ -383,7 +384,7 @@ class LocalView:
         """See `EngineView.arrays`."""
         snapshot = self.snapshot
         if snapshot.removed:
-            return snapshot.keys[snapshot.live], snapshot.vectors[snapshot.live]
+            return snapshot.keys[snapshot.live], gathered(snapshot.vectors, np.flatnonzero(snapshot.live))
         return snapshot.keys, snapshot.vectors
 
     def keys_of(self, ids: Sequence[str]) -> dict[str, list[int]]:

@@ -24,6 +24,7 @@ from semsearch.postgres.nearest_passages import NearestPassages, by_key, stream
 from semsearch.postgres.passage_filter import PassageFilter
 from semsearch.postgres.state_row import StateRow, check_words
 from semsearch.postgres.word_search import NOTHING, WordCounts, WordSearch
+from semsearch.scratch import scratch
 from semsearch.search.analysis import analysed
 from semsearch.search.languages import languages_of
 from semsearch.search.query_syntax import Query
@@ -222,7 +223,7 @@ class PostgresView:
     def arrays(self) -> tuple[Keys, Vectors]:
         """See `EngineView.arrays`; all of them come over the wire."""
         keys = np.empty(self.passages, dtype=np.int64)
-        vectors = np.empty((self.passages, self.dim), dtype=np.float32)
+        vectors = scratch((self.passages, self.dim), np.float32)
         done = 0
         for (own, _), some in stream(self._session, self.dim, ordered=True) if self.passages else ():
             keys[done : done + len(own)], vectors[done : done + len(own)] = own, some

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from semsearch import engine_wire as ew
 from semsearch.engine import Candidates, Settings
+from semsearch.errors import StorageError, UsageError
+from semsearch.scratch import Arriving
 from semsearch.search.fields import Kind
 from semsearch.search.query_syntax import Query
 from semsearch.search.where import Filter
@@ -117,9 +119,20 @@ class RemoteView:
 
     def arrays(self) -> tuple[Keys, Vectors]:
         """See `EngineView.arrays`; all of them cross the network."""
-        keys, vectors, dim = self._engine.ask("arrays")
-        found = ew.unpack_keys(keys)
-        return found, ew.unpack_vectors(vectors, dim) if len(found) else np.empty((0, self.dim), dtype=np.float32)
+        known = [np.empty(0, dtype=np.int64)]
+        try:
+            with Arriving(self.dim) as arriving, self._engine.lines("vectors") as lines:
+                for keys, rows, dim in lines:
+                    known.append(ew.unpack_keys(keys))
+                    arriving.add(ew.unpack_vectors(rows, dim))
+                vectors = arriving.whole()
+        except UsageError:  # a server of before, which sends all of them in one answer
+            found, rows, dim = self._engine.ask("arrays")
+            return ew.unpack_keys(found), ew.unpack_vectors(rows, dim or self.dim)
+        found = np.concatenate(known)
+        if len(found) != len(vectors):
+            raise StorageError(f"the server sent {len(found):,} keys and {len(vectors):,} vectors: ask again.")
+        return found, vectors
 
     def keys_of(self, ids: Sequence[str]) -> dict[str, list[int]]:
         """See `EngineView.keys_of`."""

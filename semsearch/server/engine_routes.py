@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -28,6 +28,7 @@ from semsearch.server.sparse_methods import SPARSE_METHODS
 routes = Table("engine")
 
 LINES_AHEAD = 4  # batches of lines that are made before they are sent
+VECTORS_A_LINE = 1_024
 
 ASKED: Mapping[str, EngineMethod] = {**ENGINE_METHODS, **SPARSE_METHODS}
 
@@ -101,10 +102,10 @@ def _asked(call: Call[Any], asked: EngineMethod) -> HTTPAnswer:
 
 @routes.add("GET", "/v1/engine/{collection}/lines/{what}", "Read all of a collection", gives=NDJSON)
 async def engine_lines(call: Call[None]) -> Streamed:
-    """`documents` or `stored`: lines of JSON, of one state."""
+    """`documents`, `stored` or `vectors`: lines of JSON, of one state."""
     what = call.path["what"]
-    if what not in ("documents", "stored"):
-        raise Refusal(404, "not_found", "there are 'documents' and 'stored'.")
+    if what not in READ_WHOLE:
+        raise Refusal(404, "not_found", f"there are {', '.join(map(repr, READ_WHOLE))}.")
     return Streamed(partial(_send_lines, call, what))
 
 
@@ -116,8 +117,7 @@ async def _send_lines(call: Call[None], what: str, send: Send) -> None:
 
     def make() -> None:
         with call.service.collections.lease(call.collection) as collection, collection.engine.view() as view:
-            made = _documents(view) if what == "documents" else _stored(view)
-            for line in chain(made, [None]):
+            for line in chain(READ_WHOLE[what](view), [None]):
                 if ended:
                     return
                 asyncio.run_coroutine_threadsafe(lines.put(line), loop).result()
@@ -155,6 +155,20 @@ def _documents(view: EngineView) -> Iterator[bytes]:
 def _stored(view: EngineView) -> Iterator[bytes]:
     for passages, vectors in view.stored():
         yield _line([list(map(ew.passage_json, passages)), ew.pack(vectors), int(vectors.shape[1])])
+
+
+def _vectors(view: EngineView) -> Iterator[bytes]:
+    keys, vectors = view.arrays()
+    for start in range(0, len(keys), VECTORS_A_LINE):
+        part = slice(start, start + VECTORS_A_LINE)
+        yield _line([ew.pack(keys[part]), ew.pack(vectors[part]), int(vectors.shape[1])])
+
+
+READ_WHOLE: Mapping[str, Callable[[EngineView], Iterator[bytes]]] = {
+    "documents": _documents,
+    "stored": _stored,
+    "vectors": _vectors,
+}
 
 
 def _line(value: Any) -> bytes:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -297,6 +298,8 @@ class EngineContract:
             with collection.engine.view() as view:
                 keys, kept = view.arrays()
                 assert view.vectors(keys[::-1].copy()).tobytes() == kept[::-1].tobytes()
+            with patch("semsearch.scratch.IN_MEMORY_BYTES", 0), collection.engine.view() as view:
+                assert view.arrays()[1].tobytes() == kept.tobytes(), "however many there are"
             if metric != Metric.COSINE:
                 assert kept.tobytes() == vectors.tobytes(), "bit for bit"
             asked = normalise(queries) if metric == Metric.COSINE else queries

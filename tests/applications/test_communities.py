@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import semsearch
+from semsearch import scratch as scratch_module
 from semsearch.applications import pairs as pairs_module
-from semsearch.applications import scratch as scratch_module
 from semsearch.errors import DataError, UsageError
 
 

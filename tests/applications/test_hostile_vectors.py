@@ -10,9 +10,9 @@ import pytest
 from support.command_line import SUBJECTS, run, tiny_model
 
 import semsearch
-from semsearch.applications import scratch as scratch_module
-from semsearch.applications.scratch import scratch
+from semsearch import scratch as scratch_module
 from semsearch.errors import DataError, MissingDependency, StorageError, UsageError
+from semsearch.scratch import scratch
 
 resource = pytest.importorskip("resource")  # of POSIX
 LABELS = ["a", "b"]

@@ -1,12 +1,16 @@
 """The engine of a server keeps the contract, as one on this machine does: it is the same, elsewhere."""
 
+import numpy as np
 import pytest
 
 pytest.importorskip("starlette", reason="the extra 'server' is not installed")
 
 from support.serving import served
 
+import semsearch
+from semsearch.errors import UsageError
 from semsearch.remote.home import RemoteHome
+from semsearch.server import engine_routes
 from semsearch.testing import EngineContract
 
 
@@ -15,3 +19,20 @@ class TestRemoteEngine(EngineContract):
     def home(self, tmp_path):
         with served(str(tmp_path / "home"), sparse=("words",)) as server:
             yield RemoteHome(server.url)
+
+
+def test_vectors_come_in_parts_and_from_a_server_of_before_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(engine_routes, "VECTORS_A_LINE", 3)
+    vectors = np.random.default_rng(0).standard_normal((8, 5)).astype(np.float32)
+    with served(str(tmp_path / "home")) as server:
+        home = RemoteHome(server.url)
+        with semsearch.create("notes", home=home, encoder=None, dim=5, metric="dot") as notes:
+            notes.add([semsearch.Document(str(at), "text") for at in range(8)], vectors=vectors)
+            assert notes.arrays()[1].tobytes() == vectors.tobytes()
+            with notes.engine.lines("vectors") as lines:
+                assert len(list(lines)) == 3
+            before = {what: made for what, made in engine_routes.READ_WHOLE.items() if what != "vectors"}
+            monkeypatch.setattr(engine_routes, "READ_WHOLE", before)
+            with pytest.raises(UsageError, match="there are 'documents', 'stored'"), notes.engine.lines("vectors"):
+                pass
+            assert notes.arrays()[1].tobytes() == vectors.tobytes()

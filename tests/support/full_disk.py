@@ -27,7 +27,8 @@ from pathlib import Path
 import numpy as np
 
 import semsearch
-from semsearch.applications import planar_layout, runs, scratch
+from semsearch import scratch
+from semsearch.applications import planar_layout, runs
 from semsearch.cli.main import STORAGE, execute
 
 DIM = 16
