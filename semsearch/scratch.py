@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 from semsearch.errors import DataError, StorageError
 
 IN_MEMORY_BYTES = 1 << 28
-COPIED_ROWS = 1_000  # at a time
+ROWS_AT_A_TIME = 1_000  # at a time
 
 
 def scratch(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
@@ -41,8 +41,8 @@ def gathered(vectors: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
         StorageError: The disk has no room for them.
     """
     kept = scratch((len(rows), vectors.shape[1]), vectors.dtype)
-    for start in range(0, len(rows), COPIED_ROWS):
-        kept[start : start + COPIED_ROWS] = vectors[rows[start : start + COPIED_ROWS]]
+    for start in range(0, len(rows), ROWS_AT_A_TIME):
+        kept[start : start + ROWS_AT_A_TIME] = vectors[rows[start : start + ROWS_AT_A_TIME]]
     return kept
 
 
