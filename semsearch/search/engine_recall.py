@@ -67,7 +67,7 @@ def certified(
         found,
         lambda asked, k: neighbors(asked, k, exactly=True),
         scores_of,
-        synthetic if queries is None or exact else queries,
+        synthetic if queries is None or (exact and callable(queries)) else queries,  # which take a model to make
         target=spec.recall,
         k=spec.k,
         knob=None if exact else knob,

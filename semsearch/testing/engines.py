@@ -760,6 +760,13 @@ class EngineContract:
                 assert all(exact.get(hit.key, hit.score) == hit.score for hit in ours)
             assert collection.tune(0.5).met
 
+    def test_exact_search_is_certified_on_the_questions_that_are_given(self, animals: Collection) -> None:
+        if not self.indexed:
+            pytest.skip("this engine is not Indexed: its searches are exact")
+        certificate = animals.reindex("exact", recall=0.9, k=1, queries=["cat", "dog", "a bird", "a fish"])
+        assert certificate is not None
+        assert (certificate.source, certificate.certified) == ("queries", 1)
+
     def test_looking_after_it_changes_no_answer(self, animals: Collection, tmp_path: Path) -> None:
         if not self.maintained:
             pytest.skip("this engine is not Maintained: its database has tools of its own")

@@ -59,6 +59,15 @@ def test_it_is_said_what_a_recall_was_measured_on(capsys):
     assert "given" not in capsys.readouterr().err
 
 
+def test_exact_search_is_measured_on_the_questions_that_are_given():
+    with semsearch.create("texts", encoder=HashEncoder(16)) as texts:
+        texts.add(Document(str(i), f"word{i} word{i % 7}") for i in range(200))
+        asked = [f"word{i} word{i + 1}" for i in range(60)]
+        certificate = texts.reindex("exact", recall=0.9, queries=asked)
+        assert (certificate.source, certificate.queries, certificate.certified) == ("queries", 30, 1)
+        assert texts.reindex("exact", recall=0.9).source == "queries"  # those of before
+
+
 def test_reindex_refuses_what_it_does_not_know(given):
     ended = run("reindex", given, "--index", "btree")
     assert ended.code == 2

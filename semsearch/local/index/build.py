@@ -197,7 +197,8 @@ class Indexing:
                 setting.search,
                 truth.neighbors,
                 truth.scores_of,
-                truth.synthetic if queries is None or index.exact else queries,
+                # to make questions takes a model, and exact search no proof
+                truth.synthetic if queries is None or (index.exact and callable(queries)) else queries,
                 target=wanted.recall,
                 k=wanted.k,
                 knob=None if knob is None else knob.option,
