@@ -84,6 +84,9 @@ _COMMON = (
     r"\u2500-\u25fc\ufffd"
 )
 _OF_COMMON = re.compile(f"[{_COMMON}]*")
+_UNCOMMON = re.compile(f"[^{_COMMON}]")
+_PART_ENDS = " \t\r\n"
+_PART_END = re.compile(f"[{_PART_ENDS}]")
 
 
 def _common_word() -> re.Pattern[str]:
@@ -132,7 +135,42 @@ def analysed(text: str, languages: Languages = (), *, stemmed: bool = True) -> s
         return " ".join(map(known.__getitem__, text.encode().translate(_ASCII_WORDS).decode().split()))
     if _OF_COMMON.fullmatch(text):
         return " ".join(filter(None, map(known.__getitem__, _COMMON_WORD.findall(text))))
-    return " ".join([term for term, _, _ in analyse(text, languages, stemmed=stemmed)])
+    found: list[str] = []
+    for part, common in _parts(text):
+        if common:
+            found += filter(None, map(known.__getitem__, _COMMON_WORD.findall(part)))
+            continue
+        for piece in _PIECE.finditer(part):
+            if piece.lastgroup == "run":
+                letters = [letter.text for letter in _letters(piece[0], 0)]
+                for one, other in pairwise(letters):
+                    found += (one, one + other)
+                found += letters[-1:]
+            elif term := (known if piece.lastgroup == "word" else _EMOJIS)[piece[0]]:
+                found.append(term)
+    return " ".join(found)
+
+
+def _parts(text: str) -> Iterator[tuple[str, bool]]:
+    """A text in parts that end at blanks, and which of them hold nothing but what is common.
+
+    Between two others there are more than blanks: letters side by side may go on behind the end of a line.
+    """
+    done, found = 0, _UNCOMMON.search(text)
+    while found is not None:
+        begin = max(done, *(text.rfind(blank, done, found.start()) + 1 for blank in _PART_ENDS))
+        end = found.end()
+        while True:
+            blank = _PART_END.search(text, end)
+            end = len(text) if blank is None else blank.start()
+            found = _UNCOMMON.search(text, end)
+            if found is None or text[end : found.start()].strip(_PART_ENDS):
+                break
+            end = found.end()
+        yield text[done:begin], True
+        yield text[begin:end], False
+        done = end
+    yield text[done:], True
 
 
 def analysed_many(texts: Sequence[str], languages: Languages = ()) -> list[str]:

@@ -149,6 +149,22 @@ def test_places_point_into_the_text(text):
         assert term.text in analysed(text[term.start : term.end]).split()
 
 
+@settings(max_examples=200)
+@given(
+    st.lists(
+        st.sampled_from(
+            ["日本", "の", "ab本", "cat's", "l·l", "é", "👍🏽", "  ", "\t", "\r\n", "\n", "\r", "x\u200d", "한"]
+        )
+    )
+)
+def test_common_parts_are_told_apart_at_blanks(pieces):
+    text = "".join(pieces)
+    parts = list(analysis._parts(text))
+    assert "".join(part for part, _ in parts) == text
+    assert all(analysis._OF_COMMON.fullmatch(part) for part, common in parts if common)
+    assert analysed(text).split() == [term.text for term in analyse(text)]
+
+
 @pytest.mark.slow
 @settings(max_examples=300)
 @given(texts, texts)
