@@ -65,17 +65,23 @@ def merged(connection: ClusterConnection, index: str) -> int:
 
 
 def main() -> None:
-    """Measure, and print what came out."""
+    """Measure one size after another, and print what came out."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("url", help="of a cluster")
     parser.add_argument("--vectors", type=Path, default=DEFAULT, help="of the questions, in their order")
-    parser.add_argument("--rows", type=int, default=137_551)
+    parser.add_argument("--rows", type=int, nargs="+", default=[137_551], help="one size after another")
     parser.add_argument("--asked", type=int, default=100)
     parser.add_argument("--alone", action="store_true", help="without the bare requests")
     parser.add_argument("--out", type=Path, help="append the results to this file, as JSON lines")
     options = parser.parse_args()
+    for rows in options.rows:
+        measure(options, rows)
+
+
+def measure(options: argparse.Namespace, rows_asked: int) -> None:
+    """A collection of one size."""
     texts, order = short_texts(), np.random.default_rng(0).permutation(len(encoded(options.vectors)))
-    chosen = vector_set(options.vectors, options.rows, 2 * options.asked)  # the first half to warm up
+    chosen = vector_set(options.vectors, rows_asked, 2 * options.asked)  # the first half to warm up
     rows, queries = chosen.stored, chosen.asked
     asked, stored = order[: len(queries)], order[len(queries) :]
     documents = [

@@ -343,6 +343,25 @@ def clusters(records: list[Record]) -> Iterator[Row]:
             yield *own, way, f"{ms['p50']:.2f} ms", *told, "" if ms["recall"] is None else f"{ms['recall']:.4f}"
 
 
+def cluster_growth(records: list[Record]) -> Iterator[Row]:
+    """Of each size a row, and of each server how all of it grows: the slope of its logarithm by that of the size."""
+    ways = ("dense", "dense, exact", "words", "half", "1 %", "1 %, exact", "0.01 %")
+    yield "server", "passages", "load", "merge", "disk", *ways, "recall"
+    import numpy as np
+
+    for server in dict.fromkeys(r["flavour"] for r in records):
+        own, costs = [r for r in records if r["flavour"] == server], []
+        for r in own:
+            seconds, ms = r["seconds"], [r["ms"][way]["p50"] for way in ways]
+            costs.append([r["rows"], seconds["load"], seconds["merge"], r["bytes"], *ms])
+            disk = f"{r['bytes'] / 1e6:,.0f} MB ({r['bytes'] / r['raw']:.2f})"
+            shown = [f"{seconds['load']:.0f} s", f"{seconds['merge']:.0f} s", disk, *(f"{one:.1f} ms" for one in ms)]
+            yield server, f"{r['rows']:,}", *shown, f"{r['ms']['dense']['recall']:.4f}"
+        if len(own) > 1:
+            sizes, *others = np.log(np.array(costs).T)
+            yield server, "exponent", *(f"{np.polyfit(sizes, one, 1)[0]:.2f}" for one in others), ""
+
+
 def engines(records: list[Record]) -> Iterator[Row]:
     """Of each engine what loading, its disk, and each search took."""
     ways = ("dense", "exact", "1 %", "words", "hybrid")

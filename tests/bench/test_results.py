@@ -128,6 +128,23 @@ def test_a_cluster_is_told_with_what_the_bare_requests_take(folder):
     assert "| opensearch | 1 | 3 | 0 | 1,000 | dense | 5.00 ms |  |  | 0.5000 |" in page
 
 
+def test_growth_is_told_by_its_exponents(folder):
+    ways = ("dense", "dense, exact", "words", "half", "1 %", "1 %, exact", "0.01 %")
+
+    def of(rows, load, milliseconds):
+        ms = {way: {"p50": milliseconds, "recall": 0.99} for way in ways}
+        own = {"flavour": "opensearch", "rows": rows, "seconds": {"load": load, "merge": 1.0}}
+        return {**own, "bytes": 4 * rows, "raw": 2 * rows, "ms": ms}
+
+    written(folder, "cluster_growth", of(1_000_000, 3.0, 2.0), of(100_000_000, 30.0, 2.0))
+    results.render()
+    page = results.PAGE.read_text()
+    times = " | ".join(["2.0 ms"] * len(ways))
+    assert f"| opensearch | 1,000,000 | 3 s | 1 s | 4 MB (2.00) | {times} | 0.9900 |" in page
+    flat = " | ".join(["0.00"] * len(ways))
+    assert f"| opensearch | exponent | 0.50 | 0.00 | 1.00 | {flat} |  |" in page.replace("-0.00", "0.00")
+
+
 def test_asked_alone_it_says_what_to_add(folder, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["results.py", "--only", "ann_million"])
     with pytest.raises(SystemExit):

@@ -1,7 +1,7 @@
 """What a collection in a cluster takes as it grows, and what three nodes make of it: `make cluster`.
 
 A cluster of its own for each run, on this machine, with its files in the folder for temporary ones: a million rows take
-some 5 GB there, and as much memory besides the nodes'. Each size is a run of `benchmarks/clusters.py`.
+some 5 GB there, and as much memory besides the nodes'. Measured by `benchmarks/clusters.py`.
 """
 
 import argparse
@@ -34,8 +34,7 @@ def main():
         try:
             cluster.start()
             url = cluster.url("growth", shards=options.shards, replicas=options.replicas)
-            for rows in options.rows:
-                subprocess.run([sys.executable, SCRIPT, url, "--rows", str(rows), *others], check=True)
+            subprocess.run([sys.executable, SCRIPT, url, "--rows", *map(str, options.rows), *others], check=True)
         finally:
             cluster.stop()
 
