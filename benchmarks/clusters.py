@@ -39,7 +39,12 @@ K, MARGIN, MERGE_PATIENCE = 10, 10, 1800.0
 WARMING, WARMING_ROWS = 2, 4000
 SETTLING = 60.0  # seconds, after which servers no longer keep what was written for a copy that lags behind
 LOOKS = 6  # at a size: servers count their files every ten seconds
-SHARES = {"half": {"n": {"$lt": 0.5}}, "1 %": {"n": {"$lt": 0.01}}, "0.01 %": {"n": {"$lt": 0.0001}}}
+SHARES = {
+    "half": {"n": {"$lt": 0.5}},
+    "10 %": {"n": {"$lt": 0.1}},
+    "1 %": {"n": {"$lt": 0.01}},
+    "0.01 %": {"n": {"$lt": 0.0001}},
+}
 
 
 def took(work: Callable[[], Any]) -> float:

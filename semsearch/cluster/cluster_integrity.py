@@ -5,7 +5,7 @@ That bytes on disk are what was written is for the server to see: Lucene's check
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -47,7 +47,10 @@ def problems(store: DocumentStore, name: str, state: StateOfCollection, deep: bo
         return
     if are_words_of_older(state):
         yield Problem("words", f"an older semsearch made them (analysis {state.source['analysis']})", fix)
-    if _is_blocked(connection, store.index):
+    settings = _settings(connection, store.index)
+    if _otherwise(connection, settings):
+        yield Problem("index", "searches with a filter may miss some of the nearest passages", fix)
+    if _is_blocked(settings):
         yield Problem("database", "it takes no writes: a reencoding was broken off in its last moments", fix)
     for index in _left_over(connection, name, state):
         yield Problem("index", f"{index} is no index of the collection any more", fix)
@@ -128,10 +131,22 @@ def _strangers(store: DocumentStore) -> Iterator[str]:
     yield from (hit["_id"] for hit in store.connection.search(store.index, body)["hits"]["hits"])
 
 
-def _is_blocked(connection: ClusterConnection, index: str) -> bool:
-    said = connection.ask("GET", f"{quote(index)}/_settings", wanted=(index,)).body
-    blocks = said[index]["settings"]["index"].get("blocks", {})
-    return str(blocks.get("write", "false")) == "true"
+def _settings(connection: ClusterConnection, index: str) -> Mapping[str, Any]:
+    """Of an index, by their names with dots."""
+    options = {"flat_settings": "true"}
+    said = connection.ask("GET", f"{quote(index)}/_settings", options=options, wanted=(index,)).body
+    settings: Mapping[str, Any] = said[index]["settings"]
+    return settings
+
+
+def _is_blocked(settings: Mapping[str, Any]) -> bool:
+    return str(settings.get("index.blocks.write", "false")) == "true"
+
+
+def _otherwise(connection: ClusterConnection, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the settings that decide on answers, and can be changed, is not as it should be."""
+    wanted = connection.dialect.changeable_settings
+    return {name: value for name, value in wanted.items() if settings.get(f"index.{name}") != value}
 
 
 def _left_over(connection: ClusterConnection, name: str, state: StateOfCollection) -> list[str]:
@@ -165,7 +180,11 @@ def mended(
 ) -> list[str]:
     """Mend what `problems` finds, but for words of another analysis; what was done, in sentences."""
     done: list[str] = []
-    if _is_blocked(connection, store.index):
+    settings = _settings(connection, store.index)
+    if otherwise := _otherwise(connection, settings):
+        connection.ask("PUT", f"{quote(store.index)}/_settings", {"index": otherwise}, wanted=DONE)
+        done.append("had searches with a filter look at more of the graph")
+    if _is_blocked(settings):
         body = {"index": {"blocks": {"write": None}}}
         connection.ask("PUT", f"{quote(store.index)}/_settings", body, wanted=DONE)
         done.append("let writers in again")

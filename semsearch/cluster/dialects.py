@@ -36,6 +36,7 @@ class ClusterDialect(ABC):
     most_components: int  # of a vector
     left_out: Sequence[str] = ()  # of what is kept of a document as it was sent
     light_sources = False  # whether texts are read without unpacking the vectors beside them
+    changeable_settings: Mapping[str, Any] = {}  # of indexes of vectors, which decide on answers
 
     @abstractmethod
     def send(self, method: str, path: str, body: bytes | None, lines: bool) -> ClusterAnswer:
@@ -63,7 +64,7 @@ class ClusterDialect(ABC):
 
     def index_settings(self) -> Clause:
         """What an index needs for vectors."""
-        return {}
+        return dict(self.changeable_settings)
 
 
 class OpenSearchDialect(ClusterDialect):
@@ -156,6 +157,9 @@ class ElasticsearchDialect(ClusterDialect):
 
     flavour = "elasticsearch"
     most_components = 4096
+    # By its default, "acorn", walks with a filter miss much: of the ten nearest of 137,351 questions, 200 deep, they
+    # found 0.918 where a tenth was left, and 0.805 where a twentieth was. By this they find all.
+    changeable_settings: Mapping[str, Any] = {"dense_vector.hnsw_filter_heuristic": "fanout"}
     left_out = ("words", "codes")
     light_sources = True
 

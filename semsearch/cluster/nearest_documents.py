@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from semsearch.cluster.cluster_connection import ClusterConnection, columns
@@ -62,7 +63,7 @@ class NearestDocuments:
         self._totals = totals
         self.depth = depth
         self._texts = texts
-        self._slices: list[tuple[int, int, int]] | None = None
+        self._slices: dict[bytes, list[tuple[int, int, int]]] = {}  # of what a clause allows
         self.vectors: dict[int, Vectors] = {}  # that were read, by key
         self.docs: dict[int, int] = {}
         self.sources: dict[int, Mapping[str, Any]] = {}  # of documents whose texts were read, by key
@@ -89,9 +90,9 @@ class NearestDocuments:
         if allowed.keys is not None:
             own = [StoredVectors.of(hits, self._dim) for hits in self._of_keys(allowed)]
             return [self._best(query, own, k, grouped, allowed, COMPARED_EXACTLY) for query in queries]
-        slices = self._sliced()
+        slices = self._sliced(allowed)
         if len(queries) >= QUERIES_STREAMED and (
-            len(queries) * len(slices) * SCAN_COST > self._extent.passages * READ_COST
+            len(queries) * len(slices) * SCAN_COST > sum(passages for _, _, passages in slices) * READ_COST
         ):
             return self._streamed(queries, k, allowed, grouped)
         return [self._scanned(query, k, allowed, grouped) for query in queries]
@@ -157,8 +158,8 @@ class NearestDocuments:
             proposed: list[tuple[float, int]] = []
             read: list[StoredVectors] = []
             cut = -np.inf  # no document that was left out has more
-            small = [(low, high) for low, high, passages in self._sliced() if passages < MOST_ASKED]
-            for low, high, passages in self._sliced():
+            small = [(low, high) for low, high, passages in self._sliced(allowed) if passages < MOST_ASKED]
+            for low, high, passages in self._sliced(allowed):
                 if passages >= MOST_ASKED:  # documents of thousands of passages
                     read += [StoredVectors.of(hits, self._dim) for hits in self._pages(allowed, low, high)]
             size = min(wanted, MOST_ASKED)
@@ -199,23 +200,22 @@ class NearestDocuments:
                 best[row] = joined.best(k, grouped)
         return [_candidates(own, COMPARED_EXACTLY) for own in best]
 
-    def _sliced(self) -> list[tuple[int, int, int]]:
-        """First keys from and below, and passages, of slices that together are all documents."""
-        if self._slices is None:
+    def _sliced(self, allowed: DocumentFilter) -> list[tuple[int, int, int]]:
+        """First keys from and below, and passages, of slices that together are all that is allowed."""
+        clause = orjson.dumps(allowed.clause)
+        if clause not in self._slices:
             extent = self._extent
-            if extent.passages < SLICE_PASSAGES:
-                self._slices = [(extent.first, extent.last + 1, extent.passages)]
-            else:
-                self._slices = list(self._counted())
-        return self._slices
+            whole = [(extent.first, extent.last + 1, extent.passages)]
+            self._slices[clause] = whole if extent.passages < SLICE_PASSAGES else list(self._counted(allowed))
+        return self._slices[clause]
 
-    def _counted(self) -> Iterator[tuple[int, int, int]]:
+    def _counted(self, allowed: DocumentFilter) -> Iterator[tuple[int, int, int]]:
         extent = self._extent
         width = max(SLICE_PASSAGES // 4, (extent.last - extent.first) // BUCKETS + 1)
         own = {"passages": {"sum": {"field": "passages"}}}
         histogram = {"field": "first", "interval": width, "min_doc_count": 1}
         aggregations = {"slices": {"histogram": histogram, "aggs": own}}
-        said = self._connection.search(self._store.index, {"size": 0, "query": IS_DOCUMENT, "aggs": aggregations})
+        said = self._connection.search(self._store.index, {"size": 0, "query": allowed.clause, "aggs": aggregations})
         low: int | None = None
         high = passages = 0
         for bucket in said["aggregations"]["slices"]["buckets"]:
