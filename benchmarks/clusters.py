@@ -222,8 +222,8 @@ def searched(
             found[way].append(len(truth & set(ids)) / len(truth))
 
     for row, (query, text) in enumerate(zip(queries, texts, strict=True)):
-        scores = rows @ query
-        best = {str(place) for place in np.argsort(-scores, kind="stable")[:K]}
+        order = np.argsort(-(rows @ query), kind="stable")
+        best = set(map(str, order[:K].tolist()))
 
         def ours(**how: Any) -> Callable[[], list[str]]:
             return lambda: [hit.id for hit in there.search(k=K, **how)]
@@ -235,8 +235,7 @@ def searched(
         timed("words, bare", lambda text=text: match(text))
         timed("words", ours(query=text, mode="lexical"))
         for share, where in SHARES.items():
-            own_best = [place for place in np.argsort(-scores, kind="stable") if numbers[place] < limits[share]][:K]
-            truth = {str(place) for place in own_best}
+            truth = set(map(str, order[numbers[order] < limits[share]][:K].tolist()))
             timed(f"{share}, bare", lambda query=query, share=share: walk(query, allowed[share]), truth)
             timed(share, ours(vector=query, where=where), truth)
             timed(f"{share}, exact", ours(vector=query, where=where, exact=True), truth)
