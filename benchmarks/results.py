@@ -250,7 +250,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         "--rows 10000 31623 100000 316228 1000000 --asked 50 --alone",
         "On one node with three shards and 2 GB of heap, the questions and points between two of them: each size is a "
         "collection of its own. p50 of each search, without encoding the question; recall is that of `dense`, "
-        "by the graph, and of what filters leave. The exponent is the slope of the logarithms of cost and size.",
+        "by the graph. The exponent is the slope of the logarithms of cost and size.",
         vectors=True,
         schemes=("opensearch", "elasticsearch"),
         script="clusters",

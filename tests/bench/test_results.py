@@ -129,7 +129,7 @@ def test_a_cluster_is_told_with_what_the_bare_requests_take(folder):
 
 
 def test_growth_is_told_by_its_exponents(folder):
-    ways = ("dense", "dense, exact", "words", "half", "half, exact", "10 %", "1 %", "0.01 %")
+    ways = ("dense", "dense, exact", "words")
 
     def of(rows, load, milliseconds):
         ms = {way: {"p50": milliseconds, "recall": 0.99} for way in ways}
@@ -140,9 +140,9 @@ def test_growth_is_told_by_its_exponents(folder):
     results.render()
     page = results.PAGE.read_text()
     times = " | ".join(["2.0 ms"] * len(ways))
-    assert f"| opensearch | 1,000,000 | 3 s | 1 s | 4 MB (2.00) | {times} | 0.9900 | 0.9900 | 0.9900 |" in page
+    assert f"| opensearch | 1,000,000 | 3 s | 1 s | 4 MB (2.00) | {times} | 0.9900 |" in page
     flat = " | ".join(["0.00"] * len(ways))
-    assert f"| opensearch | exponent | 0.50 | 0.00 | 1.00 | {flat} |  |  |  |" in page.replace("-0.00", "0.00")
+    assert f"| opensearch | exponent | 0.50 | 0.00 | 1.00 | {flat} |  |" in page.replace("-0.00", "0.00")
 
 
 def test_asked_alone_it_says_what_to_add(folder, monkeypatch, capsys):
