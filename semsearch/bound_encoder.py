@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from semsearch.engine import Encodes, Engine, Settings
 from semsearch.errors import ModelMismatch, UsageError
 from semsearch.hardware import ANYWHERE, Compute
 from semsearch.models import described_encoder
-from semsearch.types import Encoder, Metric, Vectors
+from semsearch.types import Encoder, Metric, Vectors, Windowed
 from semsearch.vectors import stored_form
 
 
@@ -77,10 +78,18 @@ class BoundEncoder:
         return stored_form(encoder.encode_queries(texts), encoder.dim, encoder.metric, "the encoder's vectors")
 
     def unknown_words(self, texts: Sequence[str]) -> list[frozenset[str]]:
-        """The words of each text that the model does not know; none where there is no model, or it can't tell."""
+        """The words of each text that the model does not know; none where there is no model, or nothing tells."""
         if self.described is None:
             return [frozenset()] * len(texts)
-        tell = getattr(self.get(), "unknown_words", None)
+        encoder = self.get()
+        tell = getattr(encoder, "unknown_words", None)
+        if tell is None and isinstance(encoder, Windowed):
+            from tokenizers import Tokenizer
+
+            from semsearch.encoder.tokenization import unknown_words
+
+            if isinstance(encoder.tokenizer, Tokenizer):
+                tell = partial(unknown_words, encoder.tokenizer)
         return [frozenset()] * len(texts) if tell is None else tell(texts)
 
     def described_as(self, encoder: str | Encoder, revision: str | None = None) -> tuple[Encoder, dict[str, Any]]:

@@ -90,20 +90,7 @@ class TextTokenizer:
 
     def unknown(self, texts: Sequence[str]) -> list[frozenset[str]]:
         """The words of each text that the vocabulary has nothing for, in lower case: one has the vector of another."""
-        named = getattr(self.tokenizer.model, "unk_token", None)  # of Unigram models it is not told
-        token = self.tokenizer.token_to_id(named if named is not None else "<unk>")
-        if token is None:
-            return [frozenset()] * len(texts)
-        with _told():
-            found = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
-        return [
-            frozenset(
-                _with_marks(text, *encoding.offsets[at]).casefold()
-                for at, one in enumerate(encoding.ids)
-                if one == token
-            )
-            for text, encoding in zip(texts, found, strict=True)
-        ]
+        return unknown_words(self.tokenizer, texts)
 
     @property
     def unlimited(self) -> bool:
@@ -189,6 +176,25 @@ def unencodable(texts: Iterable[str]) -> DataError:
     """The error that names the first of `texts` that holds half a surrogate pair, which is no character."""
     bad = next((text for text in texts if not _encodable(text)), "")
     return DataError(f"the text {bad[:80]!a} can't be written as UTF-8: it holds half a surrogate pair.")
+
+
+def unknown_words(tokenizer: Tokenizer, texts: Sequence[str]) -> list[frozenset[str]]:
+    """The words of each text that a vocabulary has nothing for, in lower case."""
+    named = getattr(tokenizer.model, "unk_token", None)  # of Unigram models it is not told
+    token = tokenizer.token_to_id(named if named is not None else "<unk>")
+    if token is None:
+        return [frozenset()] * len(texts)
+    try:
+        with _told():
+            found = tokenizer.encode_batch(list(texts), add_special_tokens=False)
+    except (UnicodeEncodeError, TypeError) as error:
+        raise unencodable(texts) from error
+    return [
+        frozenset(
+            _with_marks(text, *encoding.offsets[at]).casefold() for at, one in enumerate(encoding.ids) if one == token
+        )
+        for text, encoding in zip(texts, found, strict=True)
+    ]
 
 
 def _with_marks(text: str, start: int, end: int) -> str:

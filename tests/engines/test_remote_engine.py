@@ -5,6 +5,7 @@ import pytest
 
 pytest.importorskip("starlette", reason="the extra 'server' is not installed")
 
+from support import tiny
 from support.serving import served
 
 import semsearch
@@ -36,3 +37,15 @@ def test_vectors_come_in_parts_and_from_a_server_of_before_at_once(tmp_path, mon
             with pytest.raises(UsageError, match="there are 'documents', 'stored'"), notes.engine.lines("vectors"):
                 pass
             assert notes.arrays()[1].tobytes() == vectors.tobytes()
+
+
+def test_words_that_a_servers_model_does_not_know(tmp_path):
+    """Its tokenizer is here, too: what it does not know makes no duplicates."""
+    model = str(tiny.bert(tmp_path / "model"))
+    with (
+        served(str(tmp_path / "home"), encoders=(model,)) as server,
+        semsearch.create("notes", home=RemoteHome(server.url), encoder=model) as notes,
+    ):
+        notes.add([semsearch.Document(str(at), f"the {sign} sleeps") for at, sign in enumerate("😀😢")])
+        found = notes.duplicates(min_score=0.9, wording=False)
+        assert (list(found), len(found.notes)) == ([], 1)
