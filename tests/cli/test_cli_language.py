@@ -76,6 +76,16 @@ def test_a_model_of_english_alone_is_doubted_once(tmp_path, monkeypatch, corpus,
     assert doubt not in caplog.text
 
 
+def test_a_model_is_doubted_for_short_texts_that_come_one_by_one(tmp_path, monkeypatch, caplog):
+    card = catalog.card_of("all-MiniLM-L6-v2")
+    monkeypatch.setattr(catalog, "card_of", lambda name: card)
+    with semsearch.create("notes", home=tmp_path / "home", encoder=str(tiny_model(tmp_path / "model"))) as notes:
+        for number in range(20):
+            notes.add([semsearch.Document(str(number), f"古い町の家はとても美しく、子供たちは遊びます {number}")])
+            told = caplog.text.count("these texts are in other languages too (ja)")
+            assert told == (number >= 8), number  # 21 letters each, of which 200 tell; the last ones count twice
+
+
 ITALIAN = "Le case della città vecchia sono molto belle, e i bambini giocano spesso al margine del bosco."
 
 
