@@ -302,18 +302,19 @@ def _read_by_the_model(
     sides = [(view, texts.ids, near["one"]), (other or view, kept.ids, near["other"])]
     seen: dict[frozenset[str], int] = {frozenset(): 0}
     words: list[NDArray[np.int64]] = []
-    try:
-        for where, ids, numbers in sides:
-            of = np.zeros(len(ids), dtype=np.int64)  # which set of unknown words a document has
-            there = np.unique(numbers)
-            for start in range(0, len(there), READ_IDS):
-                part = there[start : start + READ_IDS].tolist()
-                found = where.get([ids[number] for number in part])
-                whole = [f"{one.title}\n{one.text}" if (one := found.get(ids[number])) else "" for number in part]
-                of[part] = [seen.setdefault(each, len(seen)) for each in unknown(whole)]
-            words.append(of[numbers])
-    except SemsearchError as error:
-        return near, [f"whether the model knows the words of what is alike in meaning can't be told: {error}"]
+    for where, ids, numbers in sides:
+        of = np.zeros(len(ids), dtype=np.int64)  # which set of unknown words a document has
+        there = np.unique(numbers)
+        for start in range(0, len(there), READ_IDS):
+            part = there[start : start + READ_IDS].tolist()
+            found = where.get([ids[number] for number in part])
+            whole = [f"{one.title}\n{one.text}" if (one := found.get(ids[number])) else "" for number in part]
+            try:
+                own = unknown(whole)
+            except SemsearchError as error:
+                return near, [f"whether the model knows the words of what is alike in meaning can't be told: {error}"]
+            of[part] = [seen.setdefault(each, len(seen)) for each in own]
+        words.append(of[numbers])
     apart = words[0] != words[1]
     dropped = int(np.count_nonzero(apart & (near["score"] >= min_score)))
     if not dropped:
