@@ -110,7 +110,7 @@ def clusters(options: ClustersOptions) -> int:
 
     Communities lie around one document each; --method kmeans --count K parts all documents into K clusters; both take
     any number. agglomerative and hdbscan take up to 20,000. The same seed gives the same clusters. The exit code is 1
-    if there is none, or none that --assign could label.
+    if there is none; --assign ends with 0 where nothing was to be labelled.
 
     \b
     semsearch clusters questions --min-score 0.8 --min-size 5
@@ -130,7 +130,7 @@ def clusters(options: ClustersOptions) -> int:
         if options.assign:
             labels = collection.assign_clusters(str(options.label_as), device=options.device)
             say(f"labelled {len(labels):,} documents")
-            return 0 if labels else 1
+            return 0
         found = collection.clusters(**options.grouping, label_as=options.label_as)
         if file is not None:
             pairs.write_rows(file, ("id", "cluster", "score"), _documents(found))
