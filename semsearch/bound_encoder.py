@@ -77,10 +77,10 @@ class BoundEncoder:
         encoder = self.get()
         return stored_form(encoder.encode_queries(texts), encoder.dim, encoder.metric, "the encoder's vectors")
 
-    def unknown_words(self, texts: Sequence[str]) -> list[frozenset[str]]:
+    def unknown_words(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
         """The words of each text that the model does not know; none where there is no model, or nothing tells."""
         if self.described is None:
-            return [frozenset()] * len(texts)
+            return [()] * len(texts)
         encoder = self.get()
         tell = getattr(encoder, "unknown_words", None)
         if tell is None and isinstance(encoder, Windowed):
@@ -90,7 +90,7 @@ class BoundEncoder:
 
             if isinstance(encoder.tokenizer, Tokenizer):
                 tell = partial(unknown_words, encoder.tokenizer)
-        return [frozenset()] * len(texts) if tell is None else tell(texts)
+        return [()] * len(texts) if tell is None else tell(texts)
 
     def described_as(self, encoder: str | Encoder, revision: str | None = None) -> tuple[Encoder, dict[str, Any]]:
         """Another model, opened as this one would be, and what a collection remembers of it."""

@@ -36,7 +36,7 @@ SAME_TEXT, WORDING, MEANING = "text", "wording", "meaning"
 REASONS = (SAME_TEXT, WORDING, MEANING)
 EDGE_FIELDS = np.dtype([("one", "<i4"), ("other", "<i4"), ("reason", "i1"), ("score", "<f4")])
 NAMED_WORDS = 3  # of those that the model does not know
-UnknownWords: TypeAlias = Callable[[Sequence[str]], Sequence[frozenset[str]]]  # of texts, by the model
+UnknownWords: TypeAlias = Callable[[Sequence[str]], Sequence[tuple[str, ...]]]  # of texts, by the model
 Edges: TypeAlias = NDArray[np.void]  # of `EDGE_FIELDS`: that two documents match, by numbers, and by which of `REASONS`
 
 
@@ -300,10 +300,10 @@ def _read_by_the_model(
     It makes one vector of all such words, so that by it texts are alike that say quite different things.
     """
     sides = [(view, texts.ids, near["one"]), (other or view, kept.ids, near["other"])]
-    seen: dict[frozenset[str], int] = {frozenset(): 0}
+    seen: dict[tuple[str, ...], int] = {(): 0}
     words: list[NDArray[np.int64]] = []
     for where, ids, numbers in sides:
-        of = np.zeros(len(ids), dtype=np.int64)  # which set of unknown words a document has
+        of = np.zeros(len(ids), dtype=np.int64)  # which unknown words a document has
         there = np.unique(numbers)
         for start in range(0, len(there), READ_IDS):
             part = there[start : start + READ_IDS].tolist()
@@ -322,7 +322,7 @@ def _read_by_the_model(
     sets = list(seen)
     differing = zip(words[0][apart].tolist(), words[1][apart].tolist(), strict=True)
     named = sorted(
-        {word for one, two in differing for word in sets[one] ^ sets[two]}, key=lambda word: (len(word), word)
+        {word for one, two in differing for word in {*sets[one], *sets[two]}}, key=lambda word: (len(word), word)
     )
     some = ", ".join(f"'{word:.20}'" for word in named[:NAMED_WORDS])
     return near[~apart], [

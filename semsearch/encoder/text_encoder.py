@@ -88,8 +88,8 @@ class TextEncoder:
         """Float32 vectors `(n, dim)` of questions; errors as for `encode_documents`."""
         return self._encode("query", texts)
 
-    def unknown_words(self, texts: Sequence[str]) -> list[frozenset[str]]:
-        """The words of each text that the model has no vector of its own for, in lower case.
+    def unknown_words(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
+        """The words of each text that the model has no vector of its own for, in their order, in lower case.
 
         Whatever they say, it reads them alike: texts that differ in nothing else have the same vector.
         """

@@ -49,8 +49,8 @@ class Tokenize(Protocol):
 class VocabularyTokenize(Tokenize, Protocol):
     """… by a vocabulary, which does not have all words."""
 
-    def unknown(self, texts: Sequence[str]) -> list[frozenset[str]]:
-        """The words of each text that the vocabulary has nothing for, in lower case: one has the vector of another."""
+    def unknown(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
+        """The words of each text that the vocabulary has nothing for, in their order: all have one vector."""
         ...
 
 
@@ -88,8 +88,8 @@ class TextTokenizer:
             for special, (start, end) in ((encoding.special_tokens_mask[at], encoding.offsets[at]) for at in kept)
         ]
 
-    def unknown(self, texts: Sequence[str]) -> list[frozenset[str]]:
-        """The words of each text that the vocabulary has nothing for, in lower case: one has the vector of another."""
+    def unknown(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
+        """The words of each text that the vocabulary has nothing for, in their order: all have one vector."""
         return unknown_words(self.tokenizer, texts)
 
     @property
@@ -178,19 +178,19 @@ def unencodable(texts: Iterable[str]) -> DataError:
     return DataError(f"the text {bad[:80]!a} can't be written as UTF-8: it holds half a surrogate pair.")
 
 
-def unknown_words(tokenizer: Tokenizer, texts: Sequence[str]) -> list[frozenset[str]]:
-    """The words of each text that a vocabulary has nothing for, in lower case."""
+def unknown_words(tokenizer: Tokenizer, texts: Sequence[str]) -> list[tuple[str, ...]]:
+    """The words of each text that a vocabulary has nothing for, in their order, in lower case."""
     named = getattr(tokenizer.model, "unk_token", None)  # of Unigram models it is not told
     token = tokenizer.token_to_id(named if named is not None else "<unk>")
     if token is None:
-        return [frozenset()] * len(texts)
+        return [()] * len(texts)
     try:
         with _told():
             found = tokenizer.encode_batch(list(texts), add_special_tokens=False)
     except (UnicodeEncodeError, TypeError) as error:
         raise unencodable(texts) from error
     return [
-        frozenset(
+        tuple(
             _with_marks(text, *encoding.offsets[at]).casefold() for at, one in enumerate(encoding.ids) if one == token
         )
         for text, encoding in zip(texts, found, strict=True)

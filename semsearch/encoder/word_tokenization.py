@@ -25,11 +25,11 @@ class WhitespaceTokenizer:
         """Word ids of each text; no prompt is told apart."""
         return [self._lookup(self.split(prompt + text)) for text in texts], 0
 
-    def unknown(self, texts: Sequence[str]) -> list[frozenset[str]]:
-        """The words of each text that the vocabulary has nothing for, in lower case: they are left out."""
+    def unknown(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
+        """The words of each text that the vocabulary has nothing for, in their order: they are left out."""
         known = self.stop_words | self.ids.keys()
         found = ((self.forms(word) for word in self.split(text)) for text in texts)
-        return [frozenset(forms[-1] for forms in words if known.isdisjoint(forms)) - {""} for words in found]
+        return [tuple(form[-1] for form in words if form[-1] and known.isdisjoint(form)) for words in found]
 
     def split(self, text: str) -> list[str]:
         """The words of a text."""
