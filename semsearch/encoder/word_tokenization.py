@@ -27,9 +27,14 @@ class WhitespaceTokenizer:
 
     def unknown(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
         """The words of each text that the vocabulary has nothing for, in their order: they are left out."""
-        known = self.stop_words | self.ids.keys()
-        found = ((self.forms(word) for word in self.split(text)) for text in texts)
-        return [tuple(form[-1] for form in words if form[-1] and known.isdisjoint(form)) for words in found]
+        return [
+            tuple(
+                forms[-1]
+                for forms in map(self.forms, self.split(text))
+                if forms[-1] and self.ids.keys().isdisjoint(forms) and self.stop_words.isdisjoint(forms)
+            )
+            for text in texts
+        ]
 
     def split(self, text: str) -> list[str]:
         """The words of a text."""

@@ -8,6 +8,7 @@ from semsearch.applications import neighbour_floors as neighbour_floors_module
 from semsearch.applications import tile_bounds, upper_bounds
 from semsearch.applications import tiles as tiles_module
 from semsearch.applications.all_pairs import AllPairs
+from semsearch.applications.found_pairs import Nearest
 from semsearch.applications.runs import Runs
 from semsearch.applications.tiles import GroupedRows
 from semsearch.applications.upper_bounds import PairSample, Projection, choose
@@ -341,3 +342,17 @@ def test_a_sample_of_equal_vectors_has_the_score_that_they_have(metric):
     groups = np.arange(60)
     sample = PairSample.draw(equal, groups, equal, groups, metric, 1770, same=True)
     assert set(sample.scores) == {float(score_pairs(equal[0], equal[:1], metric)[0])}
+
+
+def test_no_more_pairs_wait_than_there_is_room_for():
+    generator, groups, k = np.random.default_rng(0), 20, 3
+    nearest = Nearest(groups, k, np.zeros(groups))
+    scores = generator.random((groups, 200)).astype(np.float32)
+    for other in range(200):
+        nearest.update(np.arange(groups), scores[:, other], np.arange(groups), np.full(groups, other))
+        assert nearest._held <= nearest._room
+        assert sum(len(waiting[0]) for waiting in nearest._waiting) == nearest._held
+    nearest.finish()
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    assert nearest.others.tolist() == order.tolist()
+    assert nearest.scores.tolist() == np.take_along_axis(scores, order, axis=1).tolist()

@@ -29,7 +29,8 @@ def test_vectors_come_in_parts_and_from_a_server_of_before_at_once(tmp_path, mon
         home = RemoteHome(server.url)
         with semsearch.create("notes", home=home, encoder=None, dim=5, metric="dot") as notes:
             notes.add([semsearch.Document(str(at), "text") for at in range(8)], vectors=vectors)
-            assert notes.arrays()[1].tobytes() == vectors.tobytes()
+            keys, found = notes.arrays()
+            assert (keys.tolist(), found.tobytes()) == (list(range(keys[0], keys[0] + 8)), vectors.tobytes())
             with notes.engine.lines("vectors") as lines:
                 assert len(list(lines)) == 3
             before = {what: made for what, made in engine_routes.READ_WHOLE.items() if what != "vectors"}
@@ -42,10 +43,9 @@ def test_vectors_come_in_parts_and_from_a_server_of_before_at_once(tmp_path, mon
 def test_words_that_a_servers_model_does_not_know(tmp_path):
     """Its tokenizer is here, too: what it does not know makes no duplicates."""
     model = str(tiny.bert(tmp_path / "model"))
-    with (
-        served(str(tmp_path / "home"), encoders=(model,)) as server,
-        semsearch.create("notes", home=RemoteHome(server.url), encoder=model) as notes,
-    ):
-        notes.add([semsearch.Document(str(at), f"the {sign} sleeps") for at, sign in enumerate("😀😢")])
-        found = notes.duplicates(min_score=0.9, wording=False)
-        assert (list(found), len(found.notes)) == ([], 1)
+    with served(str(tmp_path / "home"), encoders=(model,)) as server:
+        with semsearch.create("notes", home=RemoteHome(server.url), encoder=model) as notes:
+            notes.add([semsearch.Document(str(at), f"the {sign} sleeps") for at, sign in enumerate("😀😢")])
+        with semsearch.open("notes", home=RemoteHome(server.url)) as notes:  # with the server's model, not one of here
+            found = notes.duplicates(min_score=0.9, wording=False)
+            assert (list(found), len(found.notes)) == ([], 1)
