@@ -326,8 +326,8 @@ def _read_by_the_model(
     )
     some = ", ".join(f"'{word:.20}'" for word in named[:NAMED_WORDS])
     return near[~apart], [
-        f"{dropped:,} pairs score enough and don't count, as they differ in words that the model does not know and "
-        f"reads alike ({some}): a model of these languages tells them apart."
+        f"not counted: {dropped:,} {'pair' if dropped == 1 else 'pairs'} that score enough and differ in words that "
+        f"the model does not know and reads alike ({some}). A model that knows them tells them apart."
     ]
 
 

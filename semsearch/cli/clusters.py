@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 import semsearch
 from semsearch import wire
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
 LINE_CHARACTERS = 70  # characters of a text
 CLUSTER_METHODS = ("communities", "kmeans", "agglomerative", "hdbscan")
+NEW_CLUSTERS = ("method", "count", "min_score", "min_size", "seed")  # options of making them
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ def clusters(options: ClustersOptions) -> int:
         raise UsageError("say with --label-as which field has the labels.")
     if options.assign and (file is not None or options.as_json or options.outliers):
         raise UsageError("--assign lists nothing: leave out --out, --json and --outliers.")
-    if options.assign and (given := _given(field.name for field in fields(GroupingOptions))):
+    if options.assign and (given := [name for name in parameters.given() if name in NEW_CLUSTERS]):
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise UsageError(f"--assign goes by the clusters that there are: leave out {flags}.")
     with semsearch.open(options.name, home=Home.of(options.home)) as collection:
@@ -145,16 +145,6 @@ def clusters(options: ClustersOptions) -> int:
             say(f"outlier {one_line(found.ids[row])} ({where})")
         _say_counts(found)
         return 0 if len(found) else 1
-
-
-def _given(options: Iterable[str]) -> list[str]:
-    """Those that somebody gave, of what makes clusters anew."""
-    source = click.get_current_context().get_parameter_source
-    return [
-        name
-        for name in options
-        if name not in ("name", "device", "home") and source(name) is ParameterSource.COMMANDLINE
-    ]
 
 
 def _documents(found: Clusters) -> Any:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_type_hints
 
 import click
+from click.core import ParameterSource
 
 from semsearch import plugins
 from semsearch.cli import formats
@@ -68,6 +69,12 @@ def pair(text: str) -> tuple[str, str]:
     if not equals or not key.strip():
         raise click.BadParameter(f"'{text}' is not of the form KEY=VALUE.")
     return key.strip(), value
+
+
+def given() -> list[str]:
+    """The parameters of the command that runs which somebody typed, whatever their values."""
+    context = click.get_current_context()
+    return [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
 
 
 def typed_pair(text: str) -> tuple[str, Any]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 import semsearch
 from semsearch.cli import parameters
@@ -190,8 +189,7 @@ def train(options: TrainEncoderOptions) -> int:
 
 def _check(options: TrainEncoderOptions) -> None:
     """Refuse options of the other kind of model."""
-    context = click.get_current_context()
-    given = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    given = parameters.given()
     if options.reranker and (wrong := [name for name in given if name in OF_ENCODERS]):
         raise UsageError(f"--{wrong[0].replace('_', '-')} is for encoders: leave it or --reranker out.")
     if not options.reranker and "kind" in given:

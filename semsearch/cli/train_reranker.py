@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
 import semsearch
 from semsearch.cli import parameters
@@ -91,9 +90,8 @@ class TrainOptions:
             raise UsageError(f"{out} is there already and not empty: {advice}.")
 
         if self.kind != "cross-encoder":
-            context = click.get_current_context()
-            given = [name for name in TRAINED if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
-            if given:
+            typed = parameters.given()
+            if given := [name for name in TRAINED if name in typed]:
                 raise UsageError(
                     f"--kind {self.kind} is made without --{given[0].replace('_', '-')}, which is for cross-encoders: "
                     "leave it out."
