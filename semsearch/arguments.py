@@ -97,13 +97,20 @@ def check_number(value: object, what: str) -> float:
     return float(cast("SupportsFloat", value))
 
 
-def check_whole(value: object, what: str) -> int:
-    """`value` as an int of at least 1."""
+def check_whole(value: object, what: str, least: int = 1) -> int:
+    """`value` as an int of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise UsageError(f"{what} must be a whole number, not {value!r:.60}.")
-    if value < 1:
-        raise UsageError(f"{what} must be at least 1, not {value}.")
+    if value < least:
+        raise UsageError(f"{what} must be at least {least}, not {value}.")
     return int(value)
+
+
+def check_truth(value: object, what: str) -> bool:
+    """`value` as a bool, which texts such as "no" are not."""
+    if type(value).__name__ not in ("bool", "bool_"):  # of numpy, too
+        raise UsageError(f"{what} must be True or False, not {value!r:.60}.")
+    return bool(value)
 
 
 def check_path(value: object, what: str) -> str:

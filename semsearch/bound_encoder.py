@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +16,9 @@ from semsearch.hardware import ANYWHERE, Compute
 from semsearch.models import described_encoder
 from semsearch.types import Encoder, Metric, Vectors, Windowed
 from semsearch.vectors import stored_form
+
+if TYPE_CHECKING:
+    from semsearch.encoder.readings import Reading
 
 
 class BoundEncoder:
@@ -77,20 +79,23 @@ class BoundEncoder:
         encoder = self.get()
         return stored_form(encoder.encode_queries(texts), encoder.dim, encoder.metric, "the encoder's vectors")
 
-    def unknown_words(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
-        """The words of each text that the model does not know; none where there is no model, or nothing tells."""
+    def readings(self, texts: Sequence[str]) -> list[Reading] | None:
+        """How the model reads each text; None where there is no model, or nothing tells."""
         if self.described is None:
-            return [()] * len(texts)
+            return None
+        from semsearch.encoder.text_encoder import TextEncoder
+
         encoder = self.get()
-        tell = getattr(encoder, "unknown_words", None)
-        if tell is None and isinstance(encoder, Windowed):
+        if isinstance(encoder, TextEncoder):
+            return encoder.readings(texts)
+        if isinstance(encoder, Windowed):
             from tokenizers import Tokenizer
 
-            from semsearch.encoder.tokenization import unknown_words
+            from semsearch.encoder.tokenization import read
 
             if isinstance(encoder.tokenizer, Tokenizer):
-                tell = partial(unknown_words, encoder.tokenizer)
-        return [()] * len(texts) if tell is None else tell(texts)
+                return read(encoder.tokenizer, texts)
+        return None
 
     def described_as(self, encoder: str | Encoder, revision: str | None = None) -> tuple[Encoder, dict[str, Any]]:
         """Another model, opened as this one would be, and what a collection remembers of it."""

@@ -788,7 +788,7 @@ class Collection:
         from semsearch.applications.pairs import Wanted, document_pairs
 
         wanted = Wanted(min_score, min_percentile, k, limit)
-        other = None if between is None else between.engine
+        other = _engine_of(between, "between")
         return document_pairs(self.engine, other, wanted, device, folder, progress, approximate=approximate)
 
     def duplicates(
@@ -804,9 +804,9 @@ class Collection:
     ) -> Duplicates:
         """The documents that say what another one says, which stays: by text, by wording, by meaning.
 
-        A document goes only for one that stays and that it matches itself. Words that the model does not know, which
-        all look alike to it, must be the same in two texts of the same meaning. Nothing is removed;
-        `remove_duplicates` does that.
+        A document goes only for one that stays and that it matches itself. What the model reads alike, such as words
+        that it does not know and accents that it leaves out, must be the same in two texts of the same meaning. Nothing
+        is removed; `remove_duplicates` does that.
 
         Args:
             against: Another collection of the same model: which documents say what one of these says.
@@ -824,12 +824,16 @@ class Collection:
         """
         from semsearch.applications.duplicates import Alike, duplicates
 
-        other = None if against is None else against.engine
+        other = _engine_of(against, "against")
         alike = Alike(min_score, wording, keep, borderline)
-        return duplicates(self.engine, other, alike, device, progress, self._model.unknown_words)
+        return duplicates(self.engine, other, alike, device, progress, self._model.readings)
 
     def remove_duplicates(self, found: Duplicates, *, maintain: bool = True) -> int:
         """Take out what `duplicates` found, but what was changed since it was compared; how many were there."""
+        from semsearch.applications.duplicates import Duplicates
+
+        if not isinstance(found, Duplicates):
+            raise UsageError(f"remove_duplicates takes what duplicates() found, and not {kind_of(found)}.")
         with self.engine.hold():
             with self.engine.view() as view:
                 ids = found.unchanged(view)
@@ -1231,3 +1235,12 @@ class Collection:
         with self.engine.view() as view:
             dim = view.dim
         return stored_form(vectors, dim, self.metric)
+
+
+def _engine_of(other: object, what: str) -> Engine | None:
+    """What keeps another collection that was given, if one was."""
+    if other is None:
+        return None
+    if not isinstance(other, Collection):
+        raise UsageError(f"{what} is an open collection, semsearch.open('…'), and not {kind_of(other)}.")
+    return other.engine

@@ -96,7 +96,7 @@ def create(
     languages = None if language is None else list(named(language))
     dim = None if dim is None else check_whole(dim, "dim")
     compute = Compute(device, dtype, batch_tokens)
-    wanted = None if metric is None else _metric(metric)
+    wanted = None if metric is None else Metric(metric)
     loaded, described = (None, None) if encoder is None else described_encoder(encoder, revision, compute)
     if loaded is not None:
         if dim is not None and dim != loaded.dim:
@@ -243,10 +243,3 @@ def restore(file: str | os.PathLike[str], name: str | None = None, *, home: Home
     if not isinstance(place, Restoring):
         raise UsageError(f"{place.location} is restored with its own tools, not from a file of semsearch's.")
     return place.restore(Path(check_path(file, "the backup")), name)
-
-
-def _metric(metric: Metric | str) -> Metric:
-    try:
-        return Metric(metric)
-    except ValueError:
-        raise UsageError(f"'{metric}' is no metric; they are {', '.join(Metric)}.") from None

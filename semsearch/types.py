@@ -10,12 +10,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    BinaryIO,
+    ClassVar,
+    NamedTuple,
+    NoReturn,
+    Protocol,
+    Self,
+    TypeAlias,
+    runtime_checkable,
+)
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.errors import DataError, SemsearchError
+from semsearch.errors import DataError, SemsearchError, UsageError
 from semsearch.places import Place, Position, Provenance
 from semsearch.tabular import Tabular
 
@@ -35,6 +46,10 @@ class Metric(StrEnum):
     COSINE = "cosine"
     DOT = "dot"
     L2 = "l2"
+
+    @classmethod
+    def _missing_(cls, value: object) -> NoReturn:
+        raise UsageError(f"{value!r:.60} is no metric; they are {', '.join(cls)}.")
 
 
 @dataclass(frozen=True, slots=True)

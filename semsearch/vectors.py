@@ -26,8 +26,14 @@ SCORED_PAIRS = 256  # scored at a time: their float64 copies stay in cache
 UNIT = 2.0**-20  # how far from 1 the length of a vector in float32 may be to count as 1
 
 
-def check_vectors(vectors: ArrayLike, dim: int, what: str = "vectors", largest: float = MAX_COMPONENT) -> Vectors:
-    """`vectors` as float32 `(n, dim)`, C-contiguous, within ±`largest`; an error names the first bad row."""
+def check_vectors(
+    vectors: ArrayLike, dim: int | None, what: str = "vectors", largest: float = MAX_COMPONENT
+) -> Vectors:
+    """`vectors` as float32 `(n, dim)`, C-contiguous, within ±`largest`; an error names the first bad row.
+
+    Of any `dim` where that is None.
+    """
+    shape = f"(n, {'dim' if dim is None else dim})"
     try:
         array = np.asarray(list(vectors) if isinstance(vectors, Iterator) else vectors)
         if array.dtype.kind not in "fiu":
@@ -38,9 +44,9 @@ def check_vectors(vectors: ArrayLike, dim: int, what: str = "vectors", largest: 
             with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite and is named below
                 array = np.ascontiguousarray(array, dtype=np.float32)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{what} must be an array of numbers of shape (n, {dim}); got {error}.") from error
-    if array.ndim != 2 or array.shape[1] != dim:
-        raise DimensionMismatch(f"{what} must have the shape (n, {dim}), but have {array.shape}.")
+        raise DataError(f"{what} must be an array of numbers of shape {shape}; got {error}.") from error
+    if array.ndim != 2 or dim not in (None, array.shape[1]):
+        raise DimensionMismatch(f"{what} must have the shape {shape}, but have {array.shape}.")
     for start in range(0, len(array), RANGE_ROWS):
         rows = array[start : start + RANGE_ROWS]
         if not in_range(rows, largest):
@@ -91,8 +97,11 @@ def normalise(vectors: Vectors) -> Vectors:
     return unit
 
 
-def stored_form(vectors: ArrayLike, dim: int, metric: Metric, what: str = "vectors") -> Vectors:
-    """`vectors` as they are stored and searched: checked, float32 `(n, dim)`, of unit length where that matters."""
+def stored_form(vectors: ArrayLike, dim: int | None, metric: Metric, what: str = "vectors") -> Vectors:
+    """`vectors` as they are stored and searched: checked, float32 `(n, dim)`, of unit length where that matters.
+
+    Of any `dim` where that is None.
+    """
     if metric == Metric.COSINE:  # of any length before
         return normalise(check_vectors(vectors, dim, what, float(MAX_SCORE)))
     return check_vectors(vectors, dim, what)

@@ -22,7 +22,7 @@ from semsearch.controls import CONTROLS
 from semsearch.errors import DimensionMismatch, UsageError
 from semsearch.tabular import RowIds, Tabular
 from semsearch.types import Metric, Vectors
-from semsearch.vectors import stored_form
+from semsearch.vectors import MAX_SCORE, check_vectors, stored_form
 
 MARGIN_NEIGHBOURS = 4
 LEARNT_FROM = 30  # translations
@@ -132,11 +132,12 @@ def learn_margin(
         UsageError: They are not as many, or fewer than 30, or no pair is right.
         DataError: A row holds NaN or infinite numbers.
     """
-    one, other = (np.asarray(rows_in(side)[0]) for side in (left, right))
+    one, other = (check_vectors(rows_in(side)[0], None, largest=float(MAX_SCORE)) for side in (left, right))
     if len(one) != len(other):
         raise UsageError(f"line i must translate line i, and there are {len(one):,} and {len(other):,}.")
     if len(one) < LEARNT_FROM:
         raise UsageError(f"a margin is learnt on {LEARNT_FROM} translations at least, and there are {len(one)}.")
+    check_whole(seed, "seed", 0)
     order = np.random.default_rng(seed).permutation(len(one))
     third = len(one) // 3
     lefts, rights = np.sort(order[third:]), np.sort(np.concatenate([order[:third], order[2 * third :]]))
@@ -201,8 +202,7 @@ def _margins(
 
 
 def _unit(side: ArrayLike) -> Vectors:
-    array = np.asarray(side)
-    return stored_form(array, array.shape[1] if array.ndim == 2 else 0, Metric.COSINE)
+    return stored_form(side, None, Metric.COSINE)
 
 
 def _proposed(sides: tuple[_Margins, _Margins]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:

@@ -22,7 +22,7 @@ from semsearch.applications.tiles import GroupedRows
 from semsearch.arguments import as_list, check_number
 from semsearch.arrow_input import rows_in
 from semsearch.engine import Engine
-from semsearch.errors import DimensionMismatch, UsageError
+from semsearch.errors import UsageError
 from semsearch.scratch import gathered
 from semsearch.search.fields import listed_fields
 from semsearch.tabular import RowIds, Tabular
@@ -264,16 +264,13 @@ def classify(
     check_confidence(min_confidence)
     metric = Metric(metric)
     (known, known_ids), (asked, ids) = (rows_in(given) for given in (labelled, vectors))
-    known, asked = np.asarray(known), np.asarray(asked)
     named = [
         label.item() if isinstance(label, np.generic) else label
         for label in as_list(labels, "classify takes a list of labels")
     ]
-    rows = stored_form(known, known.shape[1] if known.ndim == 2 else 0, metric)
+    rows = stored_form(known, None, metric)
     if len(named) != len(rows):
         raise UsageError(f"there are {len(named):,} labels for {len(rows):,} rows.")
-    if asked.ndim != 2 or asked.shape[1] != rows.shape[1]:
-        raise DimensionMismatch(f"vectors must have the shape (n, {rows.shape[1]}), but have {asked.shape}.")
     classifier = NeighbourClassifier(GroupedRows.apart(rows), named, metric, device)
     found = classifier.classify(stored_form(asked, rows.shape[1], metric), min_confidence)
     return Classifications(found, ids, None if known_ids is None else known_ids.values)

@@ -9,6 +9,7 @@ import numpy as np
 
 from semsearch.applications.clusters import Clusters, centres_of, nearest_centre
 from semsearch.applications.document_vectors import document_vectors
+from semsearch.arguments import kind_of
 from semsearch.engine import Engine
 from semsearch.errors import UsageError
 from semsearch.scratch import gathered
@@ -60,7 +61,7 @@ def assign(engine: Engine, field: str, device: str = "auto") -> dict[str, Any]:
         Labels by id, written into `field`.
 
     Raises:
-        UsageError: No document has such a field.
+        UsageError: No document has such a field, or one has something in it that is no label.
     """
     check_field(field)
     with engine.view() as view:
@@ -71,6 +72,11 @@ def assign(engine: Engine, field: str, device: str = "auto") -> dict[str, Any]:
             value = document.metadata.get(field)
             if isinstance(value, str | int) and not isinstance(value, bool):
                 values[document.id] = value
+            elif value is not None:
+                raise UsageError(
+                    f"document {document.id!r:.60} has {kind_of(value)} in '{field}', where a text or a whole number "
+                    "would be a label: name another field, or take that out."
+                )
         known = sorted(set(values.values()), key=lambda value: (str(type(value)), value))
         if not known:
             raise UsageError(f"no document has a label in '{field}': cluster them first, with --label-as {field}.")

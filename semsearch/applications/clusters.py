@@ -59,15 +59,16 @@ class Grouping:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise UsageError(f"method must be one of {', '.join(METHODS)}, not {self.method!r:.40}.")
-        if (self.count is None) == (self.method == "kmeans"):
-            raise UsageError(
-                "say how many clusters k-means is to make, with count, which the others find by themselves."
-            )
+        if self.method == "kmeans" and self.count is None:
+            raise UsageError("k-means must be told how many clusters to make: give count.")
+        if self.method != "kmeans" and self.count is not None:
+            raise UsageError(f"{self.method} finds by itself how many clusters there are: leave out count.")
         for value, name in ((self.count, "count"), (self.min_size, "min_size")):
             if value is not None:
                 check_whole(value, name)
         if self.method == "hdbscan" and self.min_size == 1:
             raise UsageError("hdbscan makes no clusters of one: min_size must be at least 2.")
+        check_whole(self.seed, "seed", 0)
         if self.min_score is not None:
             check_number(self.min_score, "min_score")
             if self.method in ("kmeans", "hdbscan"):
@@ -180,9 +181,8 @@ def clusters(
     """
     grouping = Grouping(method, count, min_score, min_size, seed)
     given, ids = rows_in(vectors)
-    array = np.asarray(given)
     metric = Metric.L2 if Metric(metric) == Metric.L2 else Metric.COSINE
-    rows = stored_form(array, array.shape[1] if array.ndim == 2 else 0, metric)
+    rows = stored_form(given, None, metric)
     found = clustered(rows, metric, grouping, device, progress)
     return found if ids is None else replace(found, ids=list(ids.values), rows=ids)
 

@@ -76,9 +76,8 @@ def communities(
     check_number(threshold, "threshold")
     check_whole(min_size, "min_size")
     given, ids = rows_in(vectors)
-    array = np.asarray(given)
     metric = Metric(metric)
-    rows = stored_form(array, array.shape[1] if array.ndim == 2 else 0, metric)
+    rows = stored_form(given, None, metric)
     return Communities(communities_of(rows, threshold, min_size, metric, device, progress), ids)
 
 

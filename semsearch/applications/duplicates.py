@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from semsearch.applications.document_vectors import READ_IDS, passages_with_docu
 from semsearch.applications.pairs import HIGHER, FoundPairs, Wanted, check_comparable
 from semsearch.applications.tiles import GroupedRows
 from semsearch.applications.wording import LEAST_JACCARD, Wordings, folded
-from semsearch.arguments import check_number
+from semsearch.arguments import check_number, check_truth, check_whole
 from semsearch.dates import moment
 from semsearch.engine import Engine, EngineView
 from semsearch.errors import SemsearchError, UsageError
@@ -30,13 +30,17 @@ from semsearch.search.fields import listed_fields
 from semsearch.tabular import Tabular
 from semsearch.types import Document, Metric
 
+if TYPE_CHECKING:
+    from semsearch.encoder.readings import Reading
+
 SAME_MEANING = 0.95
 MOST_PAIRS = 20_000_000  # of passages that score enough: 2 GB with what is made of them
 SAME_TEXT, WORDING, MEANING = "text", "wording", "meaning"
 REASONS = (SAME_TEXT, WORDING, MEANING)
 EDGE_FIELDS = np.dtype([("one", "<i4"), ("other", "<i4"), ("reason", "i1"), ("score", "<f4")])
-NAMED_WORDS = 3  # of those that the model does not know
-UnknownWords: TypeAlias = Callable[[Sequence[str]], Sequence[tuple[str, ...]]]  # of texts, by the model
+NAMED_WORDS = 3  # of those that the model reads alike
+READ_PAIRS = 256  # of documents, read together
+Reads: TypeAlias = Callable[[Sequence[str]], "list[Reading] | None"]  # how the model reads texts, if anything tells
 Edges: TypeAlias = NDArray[np.void]  # of `EDGE_FIELDS`: that two documents match, by numbers, and by which of `REASONS`
 
 
@@ -110,6 +114,10 @@ class Alike:
     def __post_init__(self) -> None:
         if self.min_score is not None:
             check_number(self.min_score, "min_score")
+        check_truth(self.wording, "wording")
+        check_whole(self.borderline, "borderline", 0)
+        if self.borderline and self.min_score is None:
+            raise UsageError("borderline pairs are near min_score: there are none where meaning does not count.")
         if not isinstance(self.keep, str) or not self.keep:
             raise UsageError("keep must be first, longest, newest, or the name of a field of metadata.")
 
@@ -183,9 +191,9 @@ def duplicates(
     alike: Alike,
     device: str = "auto",
     progress: PairProgress | None = None,
-    unknown: UnknownWords | None = None,
+    read: Reads | None = None,
 ) -> Duplicates:
-    """See `Collection.duplicates`; `unknown` tells which words of texts the model does not know."""
+    """See `Collection.duplicates`; `read` tells how the model reads texts."""
     if against is not None:
         check_comparable(engine, against)
     with ExitStack() as stack:
@@ -203,8 +211,8 @@ def duplicates(
         near, notes = _edges([]), list[str]()
         if alike.min_score is not None:
             near = _by_meaning(view, other, texts, kept, open_ones, alike, device, progress)
-            if unknown is not None and len(near):
-                near, notes = _read_by_the_model(near, view, other, texts, kept, alike.min_score, unknown)
+            if read is not None and len(near):
+                near, notes = _read_by_the_model(near, view, other, texts, kept, alike.min_score, read)
             edges = np.concatenate([edges, near[near["score"] >= alike.min_score]])
         found = _decided(texts, kept, apart, edges, within=other is None)
     border = _borderline(near, texts, kept, alike)
@@ -293,42 +301,60 @@ def _read_by_the_model(
     texts: _Texts,
     kept: _Texts,
     min_score: float,
-    unknown: UnknownWords,
+    read: Reads,
 ) -> tuple[Edges, list[str]]:
-    """The edges whose documents have the same words of those that the model does not know, and what to say of others.
+    """The edges whose documents don't differ in what the model reads alike, and what to say of the others.
 
-    It makes one vector of all such words, so that by it texts are alike that say quite different things.
+    It makes one vector of all words that it does not know, and often one of words that differ in their accents, so that
+    by it texts are alike that say quite different things.
     """
     sides = [(view, texts.ids, near["one"]), (other or view, kept.ids, near["other"])]
-    seen: dict[tuple[str, ...], int] = {(): 0}
-    words: list[NDArray[np.int64]] = []
-    for where, ids, numbers in sides:
-        of = np.zeros(len(ids), dtype=np.int64)  # which unknown words a document has
-        there = np.unique(numbers)
-        for start in range(0, len(there), READ_IDS):
-            part = there[start : start + READ_IDS].tolist()
-            found = where.get([ids[number] for number in part])
-            whole = [f"{one.title}\n{one.text}" if (one := found.get(ids[number])) else "" for number in part]
-            try:
-                own = unknown(whole)
-            except SemsearchError as error:
-                return near, [f"whether the model knows the words of what is alike in meaning can't be told: {error}"]
-            of[part] = [seen.setdefault(each, len(seen)) for each in own]
-        words.append(of[numbers])
-    apart = words[0] != words[1]
+    seen: dict[tuple[Any, ...], int] = {(): 0}
+    unknown, altered = ([np.zeros(len(ids), dtype=np.int64) for _, ids, _ in sides] for _ in range(2))
+    apart = np.zeros(len(near), dtype=bool)
+    mistaken: set[str] = set()
+    try:
+        for side, (where, ids, numbers) in enumerate(sides):  # which of `seen` each document has
+            there = np.unique(numbers)
+            for start in range(0, len(there), READ_IDS):
+                part = there[start : start + READ_IDS]
+                found = _readings(where, ids, part, read)
+                if found is None:
+                    return near, []
+                unknown[side][part] = [seen.setdefault(each.unknown, len(seen)) for each in found]
+                altered[side][part] = [seen.setdefault(each.altered, len(seen)) for each in found]
+        apart = unknown[0][near["one"]] != unknown[1][near["other"]]
+        doubtful = np.flatnonzero(~apart & (altered[0][near["one"]] != altered[1][near["other"]]))
+        for start in range(0, len(doubtful), READ_PAIRS):
+            part = doubtful[start : start + READ_PAIRS]
+            pairs = zip(
+                *(_readings(where, ids, numbers[part], read) or () for where, ids, numbers in sides), strict=True
+            )
+            for at, (one, two) in zip(part.tolist(), pairs, strict=True):
+                words = one.mistaken(two)
+                apart[at] = bool(words)
+                mistaken |= words
+    except SemsearchError as error:
+        return near, [f"whether the model knows the words of what is alike in meaning can't be told: {error}"]
     dropped = int(np.count_nonzero(apart & (near["score"] >= min_score)))
     if not dropped:
         return near[~apart], []
     sets = list(seen)
-    differing = zip(words[0][apart].tolist(), words[1][apart].tolist(), strict=True)
-    named = sorted(
-        {word for one, two in differing for word in {*sets[one], *sets[two]}}, key=lambda word: (len(word), word)
-    )
-    some = ", ".join(f"'{word:.20}'" for word in named[:NAMED_WORDS])
+    differing = zip(unknown[0][near["one"][apart]].tolist(), unknown[1][near["other"][apart]].tolist(), strict=True)
+    named = mistaken.union(*({*sets[one], *sets[two]} for one, two in set(differing) if one != two))
+    some = ", ".join(f"'{word:.20}'" for word in sorted(named, key=lambda word: (len(word), word))[:NAMED_WORDS])
     return near[~apart], [
         f"not counted: {dropped:,} {'pair' if dropped == 1 else 'pairs'} that score enough and differ in words that "
-        f"the model does not know and reads alike ({some}). A model that knows them tells them apart."
+        f"the model does not know, or knows without their accents alone, and reads alike ({some}). A model that knows "
+        "them tells them apart."
     ]
+
+
+def _readings(view: EngineView, ids: Sequence[str], numbers: NDArray[np.integer], read: Reads) -> list[Reading] | None:
+    """How the model reads the documents of these numbers."""
+    names = [ids[number] for number in numbers.tolist()]
+    found = view.get(list(dict.fromkeys(names)))
+    return read([f"{found[one].title}\n{found[one].text}" if one in found else "" for one in names])
 
 
 def _passages(

@@ -19,7 +19,7 @@ from semsearch.applications.tiles import GroupedRows
 from semsearch.arguments import check_number, check_path, check_whole
 from semsearch.arrow_input import rows_in
 from semsearch.engine import Engine, EngineView, Indexed, fingerprint
-from semsearch.errors import DataError, DimensionMismatch, ModelMismatch, UsageError
+from semsearch.errors import DimensionMismatch, ModelMismatch, UsageError
 from semsearch.tabular import RowIds, Tabular
 from semsearch.types import Keys, Metric, Passage
 from semsearch.vectors import stored_form
@@ -132,10 +132,10 @@ def pairs(
     wanted = Wanted(min_score, min_percentile, k, limit)
     metric = Metric(metric)
     array, ids = rows_in(vectors)
-    left, right, other_ids = GroupedRows.apart(_stored(array, metric)), None, ids
+    left, right, other_ids = GroupedRows.apart(stored_form(array, None, metric)), None, ids
     if between is not None:
         array, other_ids = rows_in(between)
-        right = GroupedRows.apart(_stored(array, metric))
+        right = GroupedRows.apart(stored_form(array, None, metric))
     if right is not None and right.vectors.shape[1] != left.vectors.shape[1]:
         raise DimensionMismatch(
             f"vectors of {left.vectors.shape[1]} components don't compare with some of {right.vectors.shape[1]}."
@@ -147,13 +147,6 @@ def pairs(
     return VectorPairs(
         whole["first"].copy(), whole["second"].copy(), whole["score"].copy(), found.notes, (ids, other_ids)
     )
-
-
-def _stored(vectors: ArrayLike, metric: Metric) -> NDArray[np.float32]:
-    array = vectors if isinstance(vectors, np.ndarray) else np.asarray(vectors)
-    if array.ndim != 2:
-        raise DataError(f"vectors must have the shape (n, dim), but have {array.shape}.")
-    return stored_form(array, array.shape[1], metric)
 
 
 class FoundPairs:

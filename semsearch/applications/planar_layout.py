@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from semsearch.arguments import check_whole
 from semsearch.arrow_input import rows_in
-from semsearch.errors import UsageError
 from semsearch.hardware import threads
 from semsearch.tabular import RowIds, Tabular
 from semsearch.types import Metric, Vectors
@@ -73,12 +73,10 @@ def layout(vectors: ArrayLike, *, seed: int = 0, metric: Metric | str = Metric.C
         UsageError: `seed` is none.
         DataError: A row holds NaN or infinite numbers.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise UsageError(f"seed must be a whole number of at least 0, not {seed!r:.60}.")
+    check_whole(seed, "seed", 0)
     given, ids = rows_in(vectors)
-    array = np.asarray(given)
     metric = Metric.L2 if Metric(metric) == Metric.L2 else Metric.COSINE
-    return replace(laid_out(stored_form(array, array.shape[1] if array.ndim == 2 else 0, metric), seed), ids=ids)
+    return replace(laid_out(stored_form(given, None, metric), seed), ids=ids)
 
 
 def laid_out(vectors: Vectors, seed: int) -> Layout:

@@ -16,7 +16,7 @@ from semsearch.encoder.remote import trust_named
 from semsearch.errors import DimensionMismatch, UsageError
 from semsearch.hardware import ANYWHERE, Compute
 from semsearch.types import Encoder, Metric, Scores, Vectors
-from semsearch.vectors import score_each, stored_form
+from semsearch.vectors import MAX_SCORE, check_vectors, score_each, stored_form
 
 Texts = str | Iterable[str]
 
@@ -65,7 +65,7 @@ def similarity(
     else:
         metric = Metric.COSINE if metric is None else Metric(metric)
         vectors = sides
-    a, b = (stored_form(side, side.shape[1] if side.ndim == 2 else 0, metric) for side in vectors)
+    a, b = (stored_form(side, None, metric) for side in vectors)
     if a.shape[1] != b.shape[1]:
         raise DimensionMismatch(f"vectors of {a.shape[1]} and of {b.shape[1]} components don't compare.")
     rows = np.arange(max(counts) if min(counts) else 0)
@@ -101,7 +101,7 @@ def _side(given: Any) -> Any:
         place = texts.index(False)
         kind = named_kind(type(side[place]))
         raise UsageError(f"text {place} is no text but {kind}: {side[place]!r:.80}.")
-    return np.asarray(side)
+    return check_vectors(side, None, largest=float(MAX_SCORE))
 
 
 def _encoded(encoder: Encoder, sides: Sequence[list[str]]) -> list[Vectors]:

@@ -7,12 +7,12 @@ about once in four times, and one that is clearly above it hardly ever.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from semsearch.compatible_forms import compatible
 from semsearch.errors import MissingDependency
 
 SHINGLE = 5  # characters
@@ -24,7 +24,7 @@ READ = 256  # texts read together to decide
 
 def folded(title: str, text: str) -> str:
     """Title and text without the differences that nobody means: capitals, widths, runs of white space."""
-    return " ".join(unicodedata.normalize("NFKC", f"{title}\n{text}").casefold().split())
+    return " ".join(compatible(f"{title}\n{text}").casefold().split())
 
 
 def shingles(text: str) -> frozenset[str]:

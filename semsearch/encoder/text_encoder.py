@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
     from tokenizers import Tokenizer
 
+    from semsearch.encoder.readings import Reading
     from semsearch.encoder.tokenization import VocabularyTokenize
 
 
@@ -88,12 +89,12 @@ class TextEncoder:
         """Float32 vectors `(n, dim)` of questions; errors as for `encode_documents`."""
         return self._encode("query", texts)
 
-    def unknown_words(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
-        """The words of each text that the model has no vector of its own for, in their order, in lower case.
+    def readings(self, texts: Sequence[str]) -> list[Reading]:
+        """How the model reads each text: which of its words it has no vector for, or takes for others.
 
-        Whatever they say, it reads them alike: texts that differ in nothing else have the same vector.
+        Texts that differ in nothing else have the same vector, whatever they say.
         """
-        return self.tokenize.unknown(texts)
+        return self.tokenize.read(texts)
 
     def stream(self, role: Role) -> Stream:
         """What texts of a role pass, for those who take a model apart."""

@@ -7,7 +7,6 @@ special tokens are set by options, go through transformers once, whose tokenizer
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -20,6 +19,7 @@ from tokenizers.normalizers import Sequence as NormalizerSequence
 
 from semsearch.arguments import named_kind
 from semsearch.encoder.checkpoint import first_line, read_json, tokenizer_files
+from semsearch.encoder.readings import Reading, readings
 from semsearch.errors import DataError, MissingDependency, ModelError, UsageError
 
 UNLIMITED = 10**9  # tokenizer_config.json writes "no limit" as 10^30
@@ -49,8 +49,8 @@ class Tokenize(Protocol):
 class VocabularyTokenize(Tokenize, Protocol):
     """… by a vocabulary, which does not have all words."""
 
-    def unknown(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
-        """The words of each text that the vocabulary has nothing for, in their order: all have one vector."""
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        """How each text is read: which of its words the vocabulary has nothing for, or takes for others."""
         ...
 
 
@@ -88,9 +88,9 @@ class TextTokenizer:
             for special, (start, end) in ((encoding.special_tokens_mask[at], encoding.offsets[at]) for at in kept)
         ]
 
-    def unknown(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
-        """The words of each text that the vocabulary has nothing for, in their order: all have one vector."""
-        return unknown_words(self.tokenizer, texts)
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        """How each text is read: which of its words the vocabulary has nothing for, or takes for others."""
+        return read(self.tokenizer, texts)
 
     @property
     def unlimited(self) -> bool:
@@ -178,30 +178,14 @@ def unencodable(texts: Iterable[str]) -> DataError:
     return DataError(f"the text {bad[:80]!a} can't be written as UTF-8: it holds half a surrogate pair.")
 
 
-def unknown_words(tokenizer: Tokenizer, texts: Sequence[str]) -> list[tuple[str, ...]]:
-    """The words of each text that a vocabulary has nothing for, in their order, in lower case."""
-    named = getattr(tokenizer.model, "unk_token", None)  # of Unigram models it is not told
-    token = tokenizer.token_to_id(named if named is not None else "<unk>")
-    if token is None:
-        return [()] * len(texts)
+def read(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Reading]:
+    """How a tokenizer reads each text, whole and without special tokens."""
     try:
         with _told():
             found = tokenizer.encode_batch(list(texts), add_special_tokens=False)
     except (UnicodeEncodeError, TypeError) as error:
         raise unencodable(texts) from error
-    return [
-        tuple(
-            _with_marks(text, *encoding.offsets[at]).casefold() for at, one in enumerate(encoding.ids) if one == token
-        )
-        for text, encoding in zip(texts, found, strict=True)
-    ]
-
-
-def _with_marks(text: str, start: int, end: int) -> str:
-    """What is between two places, with the vowels and accents behind it, which a normaliser may have taken away."""
-    while end < len(text) and unicodedata.category(text[end]).startswith("M"):
-        end += 1
-    return text[start:end]
+    return readings(tokenizer, zip(texts, found, strict=True))
 
 
 def _encodable(text: str) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from semsearch.encoder.checkpoint import read_json
+from semsearch.encoder.readings import Reading
 from semsearch.errors import MissingDependency, ModelError
 
 
@@ -25,13 +26,15 @@ class WhitespaceTokenizer:
         """Word ids of each text; no prompt is told apart."""
         return [self._lookup(self.split(prompt + text)) for text in texts], 0
 
-    def unknown(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
-        """The words of each text that the vocabulary has nothing for, in their order: they are left out."""
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        """Of each text the words that the vocabulary has nothing for, which are left out."""
         return [
-            tuple(
-                forms[-1]
-                for forms in map(self.forms, self.split(text))
-                if forms[-1] and self.ids.keys().isdisjoint(forms) and self.stop_words.isdisjoint(forms)
+            Reading(
+                tuple(
+                    forms[-1]
+                    for forms in map(self.forms, self.split(text))
+                    if forms[-1] and self.ids.keys().isdisjoint(forms) and self.stop_words.isdisjoint(forms)
+                )
             )
             for text in texts
         ]

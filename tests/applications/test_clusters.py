@@ -119,6 +119,16 @@ def test_new_documents_are_assigned(home):
         assert made.assign_clusters("topic") == {}
 
 
+@pytest.mark.parametrize(("value", "told"), [(True, "true"), ([1], "a list"), (0.5, "a number")])
+def test_what_is_no_label_is_not_overwritten(home, value, told):
+    with collection(home) as made:
+        made.clusters(min_score=0.99, min_size=3, label_as="topic")
+        made.add([semsearch.Document("odd", "new", metadata={"topic": value})], vectors=turned([2]))
+        with pytest.raises(UsageError, match=f"document 'odd' has {told} in 'topic', where a text or a whole number"):
+            made.assign_clusters("topic")
+        assert made.get(["odd"])[0].metadata == {"topic": value}
+
+
 @pytest.mark.parametrize("field", ["", " ", 3])
 def test_a_label_needs_a_field_with_a_name(home, field):
     with collection(home) as made:
@@ -143,8 +153,8 @@ def test_hardly_any():
     ("wrong", "what"),
     [
         ({"method": "kmean"}, "method must be one of"),
-        ({"method": "kmeans"}, "how many clusters"),
-        ({"count": 3}, "how many clusters"),
+        ({"method": "kmeans"}, "k-means must be told how many clusters to make: give count"),
+        ({"count": 3}, "communities finds by itself how many clusters there are: leave out count"),
         ({"method": "kmeans", "count": 99}, "99 clusters can't be made of 4"),
         ({"method": "hdbscan", "min_score": 0.5}, "takes no min_score"),
         ({"min_size": 0}, "min_size"),

@@ -204,6 +204,31 @@ def test_what_makes_no_sense_is_refused(home, monkeypatch):
             made.duplicates(min_score=0.5, wording=False)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"borderline": "5"}, "borderline must be a whole number, not '5'"),
+        ({"borderline": 2.5}, "borderline must be a whole number, not 2.5"),
+        ({"borderline": -1}, "borderline must be at least 0, not -1"),
+        ({"borderline": 3, "min_score": None}, "there are none where meaning does not count"),
+        ({"wording": "no"}, "wording must be True or False, not 'no'"),
+        ({"against": "name"}, r"against is an open collection, semsearch.open\('…'\), and not the text 'name'"),
+        ({"min_score": "0.9"}, "min_score must be a number"),
+    ],
+)
+def test_wrong_kinds_of_arguments(home, given, message):
+    with by_vectors(home, [0, 1]) as made, pytest.raises(UsageError, match=message):
+        made.duplicates(**given)
+
+
+@pytest.mark.parametrize("found", [None, [], "0", [("0", "1", "text", 1.0)]])
+def test_only_what_was_found_is_removed(home, found):
+    with by_vectors(home, [0, 0]) as made:
+        with pytest.raises(UsageError, match="remove_duplicates takes what duplicates"):
+            made.remove_duplicates(found)
+        assert len(made) == 2
+
+
 def test_an_empty_collection(home):
     with semsearch.create("empty", home=home, encoder=HashEncoder(8)) as made:
         assert list(made.duplicates(keep="year")) == []
@@ -228,11 +253,8 @@ def test_words_that_the_model_does_not_know(tmp_path):
     made = semsearch.create("read", home=tmp_path, encoder=str(tiny.bert(tmp_path / "model")))
     with made:
         made.add(documents(*texts))
-        assert made.encoder.unknown_words(["the cat", "the 😀 ราคา สวัสดี", "A" * 300]) == [
-            (),
-            ("😀", "ราคา", "สวัสดี"),
-            ("a" * 300,),
-        ]
+        read = made.encoder.readings(["the cat", "the 😀 ราคา สวัสดี", "A" * 300])
+        assert [each.unknown for each in read] == [(), ("😀", "ราคา", "สวัสดี"), ("a" * 300,)]
         found = made.duplicates(min_score=0.5, wording=False)
         assert told(found) == [("7", "2", "meaning"), ("8", "0", "meaning")]
         (note,) = found.notes
@@ -243,6 +265,48 @@ def test_words_that_the_model_does_not_know(tmp_path):
             (one, other) for one, other, _ in made.duplicates(min_score=0.5, wording=False, borderline=50).borderline
         }
         assert around == {("2", "7"), ("0", "8")}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "words"),
+    [
+        ("the dög sleeps", "the dog sleeps", ("dog", "dög")),
+        ("the dög sleeps", "the dọg sleeps", ("dög", "dọg")),
+        ("dög sleeps dọg", "dọg sleeps dög", ("dög", "dọg")),  # each of both has both
+        ("the cat\ue000", "the cat\ue001", ("cat\ue000", "cat\ue001")),
+        ("the \ue000 cat", "the \ue001 cat", ("the\ue000", "the\ue001")),
+        ("\ue000 the cat", "\ue001 the cat", ("\ue000", "\ue001")),
+        ("\ue000", "\ue001", ("\ue000", "\ue001")),  # nothing of it is read
+        ("🏴\U000e0067\U000e007f", "🏴\U000e0073\U000e007f", ("🏴\U000e0067\U000e007f", "🏴\U000e0073\U000e007f")),
+    ],
+)
+def test_accents_that_the_model_leaves_out(tmp_path, one, other, words):
+    """It reads both texts alike, and they say different things."""
+    with semsearch.create("read", home=tmp_path, encoder=str(tiny.bert(tmp_path / "model"))) as made:
+        made.add(documents(one, other, f"{one} !", f"{other}\u00ad !"))
+        found = made.duplicates(min_score=-1.0, wording=False)
+        assert told(found) == [("2", "0", "meaning"), ("3", "1", "meaning")]
+        assert found[0].score < 1
+        assert re.match(r"not counted: [24] pairs ", found.notes[0])
+        assert "({})".format(", ".join(f"'{word}'" for word in words)) in found.notes[0]
+
+
+def test_accents_that_both_have_or_that_make_another_word(tmp_path):
+    """What the model can tell apart by its other words is left to it."""
+    with semsearch.create("read", home=tmp_path, encoder=str(tiny.bert(tmp_path / "model"))) as made:
+        made.add(
+            documents(
+                "the dög sleeps", "the DO\u0308G sleeps", "the do\u0308\u200bg sleeps !", "water boils at sea level"
+            )
+        )
+        found = made.duplicates(min_score=-1.0, wording=False)
+        assert told(found) == [("1", "0", "meaning"), ("2", "0", "meaning"), ("3", "0", "meaning")]
+        assert found.notes == ()
+        with semsearch.create("other", home=tmp_path, encoder=str(tmp_path / "model")) as other:
+            other.add(documents("the dọg sleeps", "the dög sleeps"))
+            found = made.duplicates(other, min_score=0.99999, wording=False)
+            assert [(each.id, each.of) for each in found] == [("0", "1"), ("1", "1")]
+            assert "('dög', 'dọg')" in found.notes[0]
 
 
 def test_words_of_a_model_that_is_gone(tmp_path):
@@ -258,6 +322,7 @@ def test_words_of_a_model_that_is_gone(tmp_path):
 
 def test_wording_is_decided_by_shingles():
     assert folded("A", "Ｂ  c\n") == "a b c"
+    assert folded("", "10² Ｈ₂Ｏ ⁽ﬁ⁾") == "10² h₂o ⁽fi⁾"  # what is raised says something else
     assert shingles("abc") == {"abc"}
     assert shingles("abcdef") == {"abcde", "bcdef"}
     assert jaccard(shingles("abcdef"), shingles("bcdefg")) == pytest.approx(1 / 3)
@@ -287,6 +352,9 @@ def test_on_the_command_line(tmp_path):
     both = run("duplicates", "texts", "--borderline", 3, "--out", tmp_path / "both.csv", "--home", home)
     assert both.lines == around.lines
     assert (tmp_path / "both.csv").read_text() == (tmp_path / "gone.csv").read_text()
+    refused = run("duplicates", "texts", "--borderline", 3, "--no-meaning", "--home", home)
+    assert refused.code == 2
+    assert "there are none where meaning does not count" in refused.err
     refused = run("duplicates", "texts", "--apply", "--home", home)
     assert refused.code == 2
     assert "2 of the 6 documents" in refused.err

@@ -11,7 +11,8 @@ from support.command_line import SUBJECTS, run, tiny_model
 
 import semsearch
 from semsearch import scratch as scratch_module
-from semsearch.errors import DataError, MissingDependency, StorageError, UsageError
+from semsearch.applications.bitext import learn_margin
+from semsearch.errors import DataError, MissingDependency, SemsearchError, StorageError, UsageError
 from semsearch.scratch import scratch
 
 resource = pytest.importorskip("resource")  # of POSIX
@@ -71,6 +72,42 @@ def test_one_vector(name):
     expected = {"pairs": 0, "neighbours": 0, "communities": 1, "between": 1, "similarity": 1, "bitext": 1}
     if name in expected:
         assert len(found if isinstance(found, list) else next(iter(found.values()))) == expected[name]
+
+
+@pytest.mark.parametrize("bad", [[[1.0, 2.0], [3.0]], [1.0, 2.0], [[[1.0]]], [[1.0, None]], 5.0, [[{}]]])
+@pytest.mark.parametrize("name", [*APPLICATIONS, "layout"])
+def test_what_has_no_rows_is_refused(name, bad):
+    applied = {**APPLICATIONS, "layout": semsearch.layout}[name]
+    if name == "classify":
+        applied = partial(semsearch.classify, labelled=np.eye(2), labels=LABELS)
+    with pytest.raises(SemsearchError, match=r"shape \(n, (dim|2)\)|two lists of texts, or two arrays"):
+        applied(bad)
+
+
+@pytest.mark.parametrize(
+    "applied",
+    [
+        semsearch.pairs,
+        semsearch.clusters,
+        semsearch.layout,
+        semsearch.communities,
+        partial(semsearch.similarity, np.eye(2)),
+        partial(semsearch.classify, labelled=np.eye(2), labels=LABELS),
+    ],
+)
+def test_a_metric_that_is_none_is_refused(applied):
+    with pytest.raises(UsageError, match="'foo' is no metric; they are cosine, dot, l2"):
+        applied(np.eye(2), metric="foo")
+
+
+@pytest.mark.parametrize("seed", [-1, "x", 1.5, True])
+@pytest.mark.parametrize(
+    "applied", [semsearch.clusters, semsearch.layout, partial(learn_margin, np.eye(30), np.eye(30))]
+)
+def test_a_seed_that_is_none_is_refused(applied, seed):
+    vectors = () if isinstance(applied, partial) else (np.eye(2),)
+    with pytest.raises(UsageError, match="seed must be"):
+        applied(*vectors, seed=seed)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -11,6 +11,7 @@ from support.descriptors import open_files, told
 from support.fakes import HashEncoder
 
 import semsearch
+from semsearch.applications.duplicates import Duplicates
 from semsearch.collection import Collection
 from semsearch.errors import CollectionClosed
 from semsearch.types import Document
@@ -54,7 +55,7 @@ def arguments(tmp_path):
         "description": "a few films",
         "texts": ["word1"],
         "field": "n",
-        "found": None,
+        "found": Duplicates([], 0, [], {}),
     }
 
 
