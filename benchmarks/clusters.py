@@ -3,11 +3,12 @@
     python benchmarks/clusters.py opensearch://host:9200 [--vectors FILE] [--rows 137551] [--alone] [--out FILE]
 
 Bare: the very bytes of the bulk requests that semsearch sent, sent again, one after the other, to an index of the same
-mapping; a search by `knn` with the same depth, filter and fields, which brings the texts and vectors of the first; a
-`match` of the same words. semsearch: `Collection.add` with given vectors, `search` with a vector and by words, so that
-no encoding is in it. Searches are interleaved, a query at a time, and as many other queries are asked before, for what
-runs for the first time is compiled meanwhile. Both indexes are merged before, and what they take is counted then. More
-rows than there are questions are points between two of them; `--alone` leaves the bare requests out.
+mapping, an eighth of all in turn; a search by `knn` with the same depth, filter and fields, which brings the texts and
+vectors of the first; a `match` of the same words. semsearch: `Collection.add` with given vectors, `search` with one
+and by words, so that no encoding is in it. Searches are interleaved, a query at a time, and as many other queries are
+asked before, for what runs for the first time is compiled meanwhile. Both indexes are merged before, and what they take
+is counted then. More rows than there are questions are points between two of them; `--alone` leaves the bare requests
+out.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from semsearch.types import Document, Metric, Vectors
 
 K, MARGIN, MERGE_PATIENCE = 10, 10, 1800.0
 WARMING, WARMING_ROWS = 2, 4000
+LOADS = 8  # parts in which both are loaded in turn: what merges meanwhile is both's
 SETTLING = 60.0  # seconds, after which servers no longer keep what was written for a copy that lags behind
 LOOKS = 6  # at a size: servers count their files every ten seconds
 SHARES = {
@@ -52,6 +54,34 @@ def took(work: Callable[[], Any]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
+
+
+def load(
+    there: semsearch.Collection,
+    documents: list[Document],
+    rows: Vectors,
+    bare: tuple[str, str] | None,
+    seconds: dict[str, float],
+) -> None:
+    """Add all to a collection, and send what that sent to the bare index of an alias, part by part."""
+    connection = there.engine._connection  # type: ignore[attr-defined]
+    size = -(-len(documents) // LOADS)
+
+    def again(bodies: list[bytes], alias: str, index: str) -> None:
+        for body in bodies:
+            connection.dialect.send("POST", f"/{alias}/_bulk?require_alias=true&filter_path=errors", body, True)
+        connection.refresh(index)
+
+    for start in range(0, len(documents), size):
+        part, own = documents[start : start + size], rows[start : start + size]
+        begun = time.perf_counter()
+        bodies = recorded(
+            there, lambda part=part, own=own: there.add(part, vectors=own, maintain=False), kept=bool(bare)
+        )
+        seconds["load"] = seconds.get("load", 0.0) + time.perf_counter() - begun
+        if bare:
+            taken = took(lambda bodies=bodies: again(bodies, *bare))
+            seconds["load, bare"] = seconds.get("load, bare", 0.0) + taken
 
 
 def merged(connection: ClusterConnection, index: str) -> int:
@@ -107,20 +137,7 @@ def measure(options: argparse.Namespace, rows_asked: int) -> None:
         bare, alias = made_index(connection, f"{name}-bare", "bare")
         try:
             map_vectors(connection, bare, rows.shape[1], Metric.COSINE, {})
-            bodies = recorded(
-                there,
-                lambda: seconds.update(load=took(lambda: there.add(documents, vectors=rows, maintain=False))),
-                kept=not options.alone,
-            )
-            sent = connection.dialect.send
-
-            def load() -> None:
-                for body in bodies:
-                    sent("POST", f"/{alias}/_bulk?require_alias=true&filter_path=errors", body, True)
-                connection.refresh(bare)
-
-            if not options.alone:
-                seconds["load, bare"] = took(load)
+            load(there, documents, rows, None if options.alone else (alias, bare), seconds)
             there.reindex("hnsw")
             own = there.engine._read().index  # type: ignore[attr-defined]
             for index in (own, bare):

@@ -6,7 +6,7 @@ import os
 import random
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 import orjson
@@ -27,6 +27,13 @@ _ITEMS = "took,errors,items.*.status,items.*.error.type,items.*.error.reason"
 DONE = ("acknowledged",)  # what a change of indexes answers
 FOUND = ("_shards", "hits")  # what searches answer
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
+
+
+class Elsewhere(NamedTuple):
+    """A search of another index than those beside it."""
+
+    other: str
+    body: Clause
 
 
 class RequestSize:
@@ -135,8 +142,8 @@ class ClusterConnection:
                 return said
             self._wait(deadline)
 
-    def searches(self, index: str, bodies: Sequence[Clause], *, copies: str | None = None) -> list[Any]:
-        """The answers to several searches at once.
+    def searches(self, index: str, bodies: Sequence[Clause | Elsewhere], *, copies: str | None = None) -> list[Any]:
+        """The answers to several searches at once, of an index and perhaps of others.
 
         With a name of `copies` words weigh as in all shards together, and all calls that name them ask the same ones.
         What only counts (`size` 0) weighs nothing: servers remember the answer as long as nothing changes.
@@ -149,7 +156,12 @@ class ClusterConnection:
         weighing = counting if copies is None else {**counting, "search_type": "dfs_query_then_fetch"}
         deadline = time.monotonic() + BUSY_PATIENCE
         while True:
-            lines = [line for body in bodies for line in (counting if body.get("size") == 0 else weighing, body)]
+            lines: list[Clause] = []
+            for body in bodies:
+                if isinstance(body, Elsewhere):
+                    lines += [{**counting, "index": body.other}, body.body]
+                else:
+                    lines += [counting if body.get("size") == 0 else weighing, body]
             said = self.ask("POST", "_msearch", lines, wanted=("responses",)).body["responses"]
             if not isinstance(said, list) or len(said) != len(bodies) or not all(map(_is_answer, said)):
                 raise cluster_errors.garbage(said, self.location)
@@ -195,9 +207,12 @@ class ClusterConnection:
         answer = self.ask("GET", path, accept=(404,), wanted=("_source", "_seq_no", "_primary_term"))
         return None if answer.status == 404 else answer.body
 
-    def put(self, index: str, identity: str, source: Clause, stored: Any | None) -> bool:
-        """Write a document unless it has changed since it was `stored`, or is there though it was not."""
-        options = dict(WRITING)
+    def put(self, index: str, identity: str, source: Clause, stored: Any | None, *, refresh: bool = False) -> bool:
+        """Write a document unless it has changed since it was `stored`, or is there though it was not.
+
+        `refresh`: searches see it once it is written.
+        """
+        options = {**WRITING, **({"refresh": "true"} if refresh else {})}
         if stored is None:
             options["op_type"] = "create"
         else:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semsearch.cluster.cluster_connection import Elsewhere
 from semsearch.cluster.cluster_filters import (
     UNFILTERED,
     DocumentFilter,
@@ -46,13 +47,14 @@ class ClusterView:
         depth: int | None,
         counts: DocumentFrequencies,
         *,
-        prompt: bool = False,
+        prompt: Elsewhere | None = None,
         texts: bool | None = None,
     ) -> None:
         """`depth`: how many passages a walk of the graph keeps; None where searches are exact.
 
         `counts`: of words, of the collection.
-        `prompt`: what was written anew between two requests is a `StateMoved`, for who asks begins again.
+        `prompt`: what is asked for along with the counts; what was written anew between two requests is a `StateMoved`
+            then, for who asks begins again.
         `texts`: see `NearestDocuments`.
         """
         self._store = store
@@ -62,10 +64,10 @@ class ClusterView:
         self.dim = state.dim
         self.metric = Metric(self.settings["metric"])
         self.depth = depth
-        self._prompt = prompt
+        self._prompt = prompt is not None
         self._texts = texts
         self._counts = counts
-        self.totals = IndexTotals(store.connection, store.index)
+        self.totals = IndexTotals(store.connection, store.index, prompt)
         self._read: dict[int, StoredDocument] = {}
 
     @cached_property

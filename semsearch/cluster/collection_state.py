@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from semsearch.cluster.cluster_connection import ClusterConnection
+from semsearch.cluster.cluster_connection import ClusterConnection, Elsewhere
 from semsearch.cluster.index_layout import index_name
 from semsearch.errors import CollectionLocked, CollectionNotFound, SemsearchError
 
@@ -69,6 +69,15 @@ class CollectionState:
             )
         return StateOfCollection(stored["_source"], stored)
 
+    def search(self) -> Elsewhere:
+        """What reads the version beside other searches: every change of it is visible to searches once it is made."""
+        body = {"size": 1, "query": {"ids": {"values": [self._id]}}, "_source": ["collection", "version"]}
+        return Elsewhere(self._home, body)
+
+    def is_version(self, found: Mapping[str, Any], state: StateOfCollection) -> bool:
+        """Whether what `search` found is a state."""
+        return bool(found == {"collection": self.uuid, "version": state.source["version"]})
+
     def change(self, made: Callable[[StateOfCollection], Mapping[str, Any] | None]) -> StateOfCollection:
         """Put in place what `made` makes of the state; None leaves it. What was put, or left."""
         for attempt in range(CHANGE_ATTEMPTS):
@@ -78,7 +87,7 @@ class CollectionState:
                 return state
             if new.get("version") == state.source["version"]:
                 new = {**new, "version": state.source["version"] + 1}
-            if self._connection.put(self._home, self._id, dict(new), state.stored):
+            if self._connection.put(self._home, self._id, dict(new), state.stored, refresh=True):
                 return StateOfCollection(new, state.stored)
             time.sleep(min(0.002 * attempt, 0.1))
         raise self._overtaken()

@@ -7,7 +7,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -16,7 +15,7 @@ from urllib.parse import quote
 
 from semsearch import versions
 from semsearch.cluster import cluster_integrity
-from semsearch.cluster.cluster_connection import ClusterConnection
+from semsearch.cluster.cluster_connection import ClusterConnection, Elsewhere
 from semsearch.cluster.cluster_origins import ClusterOrigins
 from semsearch.cluster.cluster_view import ClusterView
 from semsearch.cluster.collection_state import CollectionState, StateOfCollection
@@ -184,24 +183,29 @@ class ClusterEngine:
 
     @contextmanager
     def prompt_view(self) -> Iterator[ClusterView]:
-        """See `semsearch.engine.Prompt`: the state that was read last, while it is read whether it is the newest."""
+        """See `semsearch.engine.Prompt`: by the state that was read last, which the first request may find gone."""
         self.check_open()
         known = self._latest
         if known is None or self._unseen:
-            with self._view(self._read(), prompt=True) as view:
-                yield view
-            return
-        newest = _at_once(self._read)
+            known = self._read()
         try:
-            with self._view(known, prompt=True) as view:
+            with self._view(known, prompt=self._state.search()) as view:
                 yield view
         except SemsearchError:
-            _hold_to(known, newest)  # else what failed is another index, or gone
+            self._hold_to(known)  # else what failed is another index, or gone
             raise
-        _hold_to(known, newest)
+        self._hold_to(known, view.totals.beside)
+
+    def _hold_to(self, known: StateOfCollection, said: Any = None) -> None:
+        """Raises `StateMoved` where what was taken for granted is not what is there, as a search said, if one did."""
+        hits = said["hits"]["hits"] if said else []
+        if hits and self._state.is_version(hits[0]["_source"], known):
+            return
+        if self._read().source["version"] != known.source["version"]:
+            raise StateMoved
 
     @contextmanager
-    def _view(self, state: StateOfCollection, *, prompt: bool = False) -> Iterator[ClusterView]:
+    def _view(self, state: StateOfCollection, *, prompt: Elsewhere | None = None) -> Iterator[ClusterView]:
         store = self._store(state)
         self._refresh(store)
         graph = state.settings.get(WALK)
@@ -587,26 +591,6 @@ class ClusterEngine:
         options = _graph_options(IndexSpec.of(state.settings).options)
         change = IndexChange(settings, dim, metric, options, KEPT, transform, BATCH_DOCUMENTS)
         return SecondIndex(self._connection, self._state, self.name).change(change, progress)
-
-
-def _at_once(read: Callable[[], StateOfCollection]) -> Future[StateOfCollection]:
-    """What `read` gives, read in a thread of its own: a forked child has none of its parent's."""
-    future = Future[StateOfCollection]()
-
-    def run() -> None:
-        try:
-            future.set_result(read())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return future
-
-
-def _hold_to(known: StateOfCollection, newest: Future[StateOfCollection]) -> None:
-    """Raises `StateMoved` where what was taken for granted is not what is there."""
-    if newest.result().source["version"] != known.source["version"]:
-        raise StateMoved
 
 
 def _spans(source: Mapping[str, Any]) -> list[tuple[int, int]]:

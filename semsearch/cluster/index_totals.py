@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from semsearch.cluster.cluster_connection import ClusterConnection
+from semsearch.cluster.cluster_connection import ClusterConnection, Elsewhere
 from semsearch.cluster.cluster_filters import IS_DOCUMENT
 from semsearch.cluster.dialects import Clause
 from semsearch.cluster.word_bounds import DocumentShapes, WordTotals
@@ -36,22 +36,30 @@ class IndexExtent:
 class IndexTotals:
     """The counts of one index, as they were when they were first asked for."""
 
-    def __init__(self, connection: ClusterConnection, index: str) -> None:
+    def __init__(self, connection: ClusterConnection, index: str, beside: Elsewhere | None = None) -> None:
+        """`beside`: what is to be asked along with the counts, once."""
         self._connection = connection
         self._index = index
+        self._beside = [] if beside is None else [beside]
+        self.beside: Any = None  # what it was answered
         self._said: Any = None
 
-    def searches(self, bodies: Sequence[Clause], *, copies: str | None = None) -> list[Any]:
+    def searches(self, bodies: Sequence[Clause | Elsewhere], *, copies: str | None = None) -> list[Any]:
         """See `ClusterConnection.searches`; the counts come with the answers, in the same request."""
         if self._said is not None:
             return self._connection.searches(self._index, bodies, copies=copies)
-        counted, *others = self._connection.searches(self._index, [_body(), *bodies], copies=copies)
+        wanted: list[Clause | Elsewhere] = [_body(), *self._beside, *bodies]
+        counted, *others = self._connection.searches(self._index, wanted, copies=copies)
         self._said = counted
+        if self._beside:
+            self.beside, *others = others
         return others
 
     @property
     def _counted(self) -> Any:
-        if self._said is None:
+        if self._said is None and self._beside:
+            self.searches(())
+        elif self._said is None:
             self._said = self._connection.search(self._index, _body())
         return self._said
 

@@ -132,7 +132,8 @@ class WordCandidates:
         `counts`: what other views were told already.
         """
         self._store = store
-        self._texts = texts and store.connection.dialect.light_sources
+        self._texts = texts
+        self._light = store.connection.dialect.light_sources
         self._connection: ClusterConnection = store.connection
         self._counted = counted
         self._frequencies = counts
@@ -154,10 +155,12 @@ class WordCandidates:
         weights = {coded(word): weight for word, weight in weighed(words, self._languages).items()}
         boosted = self._boosted(query)
         begun = _Walk(_UNPARTED, max(LEAST_PAGE, k + k // 4))
-        page = self._body(begun, weights, allowed)
-        if self._texts and begun.size <= TEXTS_ALONG:
+        page, texts = self._body(begun, weights, allowed), list[Clause]()
+        if self._texts and begun.size <= TEXTS_ALONG and self._light:
             page |= WITH_TEXTS
-        own, served, hits = self._weighed(weights, boosted, page)
+        elif self._texts and begun.size <= TEXTS_ALONG:  # of those alone that are mostly the first in the end
+            texts.append({**page, **WITH_TEXTS, "docvalue_fields": ["kind"], "size": k + k // 2})
+        own, served, hits = self._weighed(weights, boosted, page, texts)
         if not self._totals.passages:
             return NO_CANDIDATES
         if not self._counted.shapes:
@@ -214,13 +217,16 @@ class WordCandidates:
             if hit.get("fields", {}).get("kind") != DOCUMENT_KIND:  # somebody else's
                 continue
             document = _Coded.of(hit)
-            if "_source" in hit and len(self.sources) < KEPT_DOCUMENTS:
-                self.sources |= dict.fromkeys(hit["_source"]["keys"], hit["_source"])
+            self._keep_text(hit)
             if document.num not in scored:
                 scored[document.num] = self._scored(document, own, allowed)
         walk.least = float(hits[-1]["sort"][0]) if len(hits) == walk.size else 0.0
         walk.after = hits[-1]["sort"] if hits else None
         walk.size = min(2 * walk.size, DOCUMENTS_READ * 4)
+
+    def _keep_text(self, hit: Any) -> None:
+        if "_source" in hit and len(self.sources) < KEPT_DOCUMENTS:
+            self.sources |= dict.fromkeys(hit["_source"]["keys"], hit["_source"])
 
     def _body(self, walk: _Walk, boosts: Mapping[str, float], allowed: DocumentFilter) -> Clause:
         some = list(boosts.items())[:MOST_CLAUSES]
@@ -276,19 +282,25 @@ class WordCandidates:
     # Statistics
 
     def _weighed(
-        self, weights: Mapping[str, float], phrases: Mapping[int, float], page: Clause
+        self, weights: Mapping[str, float], phrases: Mapping[int, float], page: Clause, texts: Sequence[Clause]
     ) -> tuple[_Weights, ServerStatistics | None, list[Any]]:
-        """What the words of a query weigh, what the server counts of them, and the hits of a first page."""
+        """What the words of a query weigh, what the server counts of them, and the hits of a first page.
+
+        What `texts` find is remembered.
+        """
         seen, known = self._frequencies.latest
         before = self._counted.read
         if before and seen != self._counted.state:
             known = {}
         lacking = [code for code in weights if code not in known]
         own = _counting(lacking)
-        *said, told, first = self._counted.searches(
-            [*own, _explained(list(weights)[:MOST_CLAUSES]), page], copies=self._copies
+        first, told, *said = self._counted.searches(
+            [page, _explained(list(weights)[:MOST_CLAUSES]), *own, *texts], copies=self._copies
         )
-        counts = _counts(lacking, said)
+        counts = _counts(lacking, said[: len(own)])
+        for hit in (hit for one in said[len(own) :] for hit in one["hits"]["hits"]):
+            if hit.get("fields", {}).get("kind") == DOCUMENT_KIND:
+                self._keep_text(hit)
         documents, state = self._totals.documents, self._counted.state
         there = [code for code in weights if code in known]
         if there and seen != state:  # it was told of a state that is gone
