@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from semsearch.types import Metric, Vectors
 from semsearch.vector_codes import UNDERFLOW, as_tensor, squared_lengths
 
-FLOORS_FROM = 4096  # rows of a side from which it is
+FLOORS_FROM = 256  # rows of a side from which it is
 CELLS = 4  # that a row is in, the nearest first
 LLOYD_ROUNDS = 3  # of Lloyd's iteration
 IN_A_CELL = 2048  # rows of the other side that are looked at
@@ -39,6 +39,8 @@ def neighbour_floors(left: Vectors, right: Vectors, metric: Metric, k: int, *, s
         start = ends[cell - 1] if cell else 0
         others = by_cell[start : min(end, start + IN_A_CELL)] % len(right)
         rows = order[begins[cell] : begins[cell + 1]]
+        if len(others) <= k:  # any others are better than none
+            others = np.arange(min(len(right), IN_A_CELL))
         if len(others) > k:
             near = np.array(right[others])
             for at in range(0, len(rows), CHUNK):

@@ -222,6 +222,15 @@ def test_floors_lie_under_the_kth_nearest(metric, same, k, monkeypatch):
     assert (floors >= kth - 1e-3 * (1 + np.abs(kth))).mean() > 0.25  # and many are high
 
 
+def test_floors_are_known_beside_few_rows():
+    """Where they are not, all pairs of a side are sorted until so many were seen of each row."""
+    few, many = vectors(300), vectors(900, 1)
+    for left, right in ((few, many), (many, few), (few, few)):
+        assert np.isfinite(
+            neighbour_floors_module.neighbour_floors(left, right, Metric.L2, 20, same=left is right)
+        ).all()
+
+
 @pytest.mark.parametrize("metric", Metric)
 @pytest.mark.parametrize("length", [1e-18, 1.0, 1e11])
 def test_bounds_hold(metric, length):
