@@ -345,7 +345,7 @@ def _read_by_the_model(
     some = ", ".join(f"'{word:.20}'" for word in sorted(named, key=lambda word: (len(word), word))[:NAMED_WORDS])
     return near[~apart], [
         f"not counted: {dropped:,} {'pair' if dropped == 1 else 'pairs'} that score enough and differ in words that "
-        f"the model does not know, or knows without their accents alone, and reads alike ({some}). A model that knows "
+        f"the model reads alike, as it does not know them or leaves out their accents ({some}). A model that knows "
         "them tells them apart."
     ]
 

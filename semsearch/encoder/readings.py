@@ -7,7 +7,7 @@ Texts that differ in nothing else then have one and the same vector, whatever th
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -55,22 +55,35 @@ class Reading:
         found: set[str] = set()
         if self.altered != other.altered:
             for token in {token for token, _ in (*self.altered, *other.altered)}:
-                one, two = self._forms(token), other._forms(token)
+                one, two = self._places.get(token, {}), other._places.get(token, {})
                 there, here = [*one.values()], [*two.values()]
                 differ = there != here if len(there) == len(here) else set(there) != set(here)
                 if one and two and differ:
-                    found |= {self._word(at) for at in one} ^ {other._word(at) for at in two} or {*there}
+                    forms = set(there) ^ set(here) or set(there)
+                    found |= self._words(one, forms) | other._words(two, forms)
         return found
 
-    def _forms(self, token: int) -> dict[int, str]:
-        """What the text says in each place of a token."""
-        return {at: form for at, (same, form) in enumerate(self.tokens) if same == token}
+    @cached_property
+    def _places(self) -> dict[int, dict[int, str]]:
+        """What the text says in each place of each token."""
+        places: dict[int, dict[int, str]] = {}
+        for at, (token, form) in enumerate(self.tokens):
+            places.setdefault(token, {})[at] = form
+        return places
 
-    def _word(self, at: int) -> str:
-        """The word that a token is of, folded."""
+    def _words(self, places: Mapping[int, str], forms: set[str]) -> set[str]:
+        """For each of some forms a word that has it, folded."""
         assert self.encoding is not None
-        word = self.encoding.token_to_word(at)
-        return "".join(form for place, (_, form) in enumerate(self.tokens) if self.encoding.word_ids[place] == word)
+        words = self.encoding.word_ids  # made anew each time it is asked for
+        found = set()
+        for at in {form: at for at, form in places.items() if form in forms}.values():
+            begin = end = at
+            while begin and words[begin - 1] == words[at]:
+                begin -= 1
+            while end < len(words) and words[end] == words[at]:
+                end += 1
+            found.add("".join(form for _, form in self.tokens[begin:end]))
+        return found
 
 
 def readings(tokenizer: Tokenizer, encodings: Iterable[tuple[str, Encoding]]) -> list[Reading]:

@@ -259,7 +259,7 @@ def test_words_that_the_model_does_not_know(tmp_path):
         assert told(found) == [("7", "2", "meaning"), ("8", "0", "meaning")]
         (note,) = found.notes
         assert re.match("not counted: [0-9]+ pairs that score enough", note)
-        assert "words that the model does not know" in note
+        assert "words that the model reads alike, as it does not know them" in note
         assert "'ć', '😀', '😢'" in note
         around = {
             (one, other) for one, other, _ in made.duplicates(min_score=0.5, wording=False, borderline=50).borderline
@@ -307,6 +307,12 @@ def test_accents_that_both_have_or_that_make_another_word(tmp_path):
             found = made.duplicates(other, min_score=0.99999, wording=False)
             assert [(each.id, each.of) for each in found] == [("0", "1"), ("1", "1")]
             assert "('dög', 'dọg')" in found.notes[0]
+
+
+def test_long_texts_are_told_apart_by_one_look(tmp_path):
+    encoder = semsearch.load_encoder(str(tiny.bert(tmp_path / "model")))
+    one, other = encoder.readings(["the dög sleeps on dọg " * 5000, "the dög sleeps on dög " * 5000])
+    assert one.mistaken(other) == {"dọg"}
 
 
 def test_words_of_a_model_that_is_gone(tmp_path):
