@@ -288,8 +288,7 @@ class Collection:
 
     def has_field(self, name: str) -> bool:
         """Whether the metadata of any document has a field of that name, as filters call it."""
-        if not isinstance(name, str):
-            raise UsageError(f"the name of a field is a text, not {kind_of(name)}.")
+        _check_field_name(name)
         with self.engine.view() as view:
             return bool(view.fields().types(composed(name), False))
 
@@ -318,8 +317,7 @@ class Collection:
             return list(view.fields().values(composed(name), begins, most))
 
     def _types_of(self, view: EngineView, name: str) -> frozenset[str]:
-        if not isinstance(name, str):
-            raise UsageError(f"the name of a field is a text, not {kind_of(name)}.")
+        _check_field_name(name)
         fields = view.fields()
         types = frozenset[str](fields.types(composed(name), False))
         if not types:
@@ -915,6 +913,8 @@ class Collection:
 
         if label_as is not None:
             check_field(label_as)
+        if over is not None:
+            _check_field_name(over)
         wanted = TopicsWanted(method, count, min_score, min_size, seed, over)
         found = document_topics(self.engine, wanted, device, progress)
         if label_as is not None:
@@ -955,6 +955,8 @@ class Collection:
         from semsearch.applications.document_map import document_map
         from semsearch.applications.topics import TopicsWanted
 
+        if by is not None:
+            _check_field_name(by)
         wanted = TopicsWanted(method, count, min_score, min_size, seed)
         return document_map(self.engine, wanted, by, device, progress)
 
@@ -992,6 +994,7 @@ class Collection:
         from semsearch.search.request import check_texts
 
         check_confidence(min_confidence)
+        _check_field_name(field)
         asked = check_texts(texts, "classify")
         classifier, ids = document_classifier(self.engine, field, device)
         if not asked:
@@ -1244,3 +1247,8 @@ def _engine_of(other: object, what: str) -> Engine | None:
     if not isinstance(other, Collection):
         raise UsageError(f"{what} is an open collection, semsearch.open('…'), and not {kind_of(other)}.")
     return other.engine
+
+
+def _check_field_name(name: object) -> None:
+    if not isinstance(name, str):
+        raise UsageError(f"the name of a field is a text, not {kind_of(name)}.")

@@ -7,9 +7,9 @@ import unicodedata
 
 
 def compatible(text: str) -> str:
-    """NFKC, but for raised and lowered characters, which say something else: 10² is not 102."""
+    """NFKC, but for raised and lowered characters, which say something else: 10² is not 102, and 1½ not 11⁄2."""
     if text.isascii():
         return text
-    raised = {one for one in set(text) if unicodedata.decomposition(one).startswith(("<super>", "<sub>"))}
+    raised = {one for one in set(text) if unicodedata.decomposition(one).startswith(("<super>", "<sub>", "<fraction>"))}
     parts = re.split(f"([{''.join(raised)}]+)", text) if raised else [text]
     return "".join(part if part[:1] in raised else unicodedata.normalize("NFKC", part) for part in parts)

@@ -45,7 +45,7 @@ def check_vectors(
                 array = np.ascontiguousarray(array, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise DataError(f"{what} must be an array of numbers of shape {shape}; got {error}.") from error
-    if array.ndim != 2 or dim not in (None, array.shape[1]):
+    if array.ndim != 2 or (array.shape[1] != dim if dim is not None else not array.shape[1] and len(array)):
         raise DimensionMismatch(f"{what} must have the shape {shape}, but have {array.shape}.")
     for start in range(0, len(array), RANGE_ROWS):
         rows = array[start : start + RANGE_ROWS]

@@ -54,9 +54,14 @@ class AllPairs:
         name_row: Callable[[int, bool], str] = lambda row, right: f"row {row} of the vectors",
         codes: str = "auto",
     ) -> None:
+        if right is not None and not (len(left) and len(right)):  # what has no rows may not know its components
+            dim = max(left.vectors.shape[1], right.vectors.shape[1])
+            left, right = (
+                one if len(one) else GroupedRows.apart(np.empty((0, dim), np.float32)) for one in (left, right)
+            )
         self.left, self.right = left, right
         self.metric = metric
-        other = right or left
+        self._other = other = left if right is None else right  # which may be without rows
         self.count = len(left) * (len(left) - 1) // 2 if right is None else len(left) * len(other)
         self.sample = _alone(
             lambda: PairSample.draw(
@@ -146,7 +151,7 @@ class AllPairs:
         """
         same = self.right is None
         left = self.left.one_of_each()
-        right = left if same else (self.right or self.left).one_of_each()
+        right = left if same else self._other.one_of_each()
         floors = neighbour_floors(left, right, self.metric, k, same=same)
         return floors, floors if same else neighbour_floors(right, left, self.metric, k, same=False)
 
@@ -158,7 +163,7 @@ class AllPairs:
         if not np.isfinite(left).any():
             return np.float64(usual)
         own = left[self.left.groups[self.sample.rows]]
-        other = right[(self.right or self.left).groups[self.sample.columns]]
+        other = right[self._other.groups[self.sample.columns]]
         lower: NDArray[np.float64] = np.minimum(own[:, None], other)
         return np.where(np.isfinite(lower), lower, usual)
 

@@ -68,7 +68,7 @@ class Grouping:
                 check_whole(value, name)
         if self.method == "hdbscan" and self.min_size == 1:
             raise UsageError("hdbscan makes no clusters of one: min_size must be at least 2.")
-        check_whole(self.seed, "seed", 0)
+        object.__setattr__(self, "seed", check_whole(self.seed, "seed", 0))  # FAISS takes no numbers of numpy
         if self.min_score is not None:
             check_number(self.min_score, "min_score")
             if self.method in ("kmeans", "hdbscan"):

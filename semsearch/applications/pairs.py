@@ -215,7 +215,7 @@ class FoundPairs:
             )
 
     def _by_neighbours(self, compared: AllPairs, k: int, progress: PairProgress | None) -> None:
-        left, right = compared.nearest(k, self.least, progress)
+        left, right = compared.nearest(min(k, compared.count + 1), self.least, progress)
         own = left.pairs()
         if right is left:
             turned = own["first"] > own["second"]

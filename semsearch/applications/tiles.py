@@ -88,7 +88,7 @@ class Tiles:
         name_row: Callable[[int, bool], str] = lambda row, right: f"row {row} of the vectors",
         codes: str = "none",
     ) -> None:
-        self.left, self.right = left, right or left
+        self.left, self.right = left, left if right is None else right
         self.same = right is None
         self.metric = metric
         self.device = device

@@ -28,7 +28,7 @@ class Reading:
 
     Attributes:
         unknown: The words that it has nothing for, in their order, in lower case: all have one vector.
-        altered: The tokens that leave out marks of what the text says, in their order.
+        altered: The tokens that leave out marks of what the text says, somewhere in it, in their order.
         text: The text.
         encoding: Its tokens; None where nothing is ever left out.
     """
@@ -104,12 +104,13 @@ def _reading(text: str, encoding: Encoding, unknown: int | None) -> Reading:
     begins = encoding.offsets[0][0] if encoding.offsets else len(text)
     if before := _form(_marks(text[:begins])):
         missing.insert(0, before)
-    altered = [
-        (one, form)
+    altered = {
+        one
         for one, piece, form in zip(encoding.ids, encoding.tokens, forms, strict=True)
         if one != unknown and not form.isascii() and _leaves_out(piece, form)
-    ]
-    return Reading(tuple(missing), tuple(altered), text, encoding)
+    }
+    tokens = ((one, form) for one, form in zip(encoding.ids, forms, strict=True) if one in altered)
+    return Reading(tuple(missing), tuple(tokens), text, encoding)
 
 
 def written(text: str, encoding: Encoding) -> list[str]:

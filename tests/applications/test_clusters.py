@@ -129,6 +129,21 @@ def test_what_is_no_label_is_not_overwritten(home, value, told):
         assert made.get(["odd"])[0].metadata == {"topic": value}
 
 
+def test_the_name_of_a_field_is_a_text(home):
+    with collection(home) as made:
+        for ask in (lambda: made.topics(over=5), lambda: made.map(5), lambda: made.classify(["a"], None)):
+            with pytest.raises(UsageError, match="the name of a field is a text, not"):
+                ask()
+
+
+@pytest.mark.parametrize("seed", [np.int64(3), np.uint8(3)])
+def test_a_seed_may_be_a_number_of_numpy(seed):
+    pytest.importorskip("faiss")
+    rows = np.random.default_rng(0).standard_normal((60, 8))
+    found = [semsearch.clusters(rows, "kmeans", count=3, seed=one).labels.tolist() for one in (3, seed)]
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("field", ["", " ", 3])
 def test_a_label_needs_a_field_with_a_name(home, field):
     with collection(home) as made:

@@ -229,6 +229,13 @@ def test_only_what_was_found_is_removed(home, found):
         assert len(made) == 2
 
 
+def test_beside_an_empty_collection(home):
+    with by_vectors(home, [0, 0, 1]) as made, semsearch.create("none", home=home, encoder=None, dim=2) as none:
+        for one, other in ((made, none), (none, made)):
+            assert list(one.duplicates(other)) == []
+            assert list(one.pairs(other)) == []
+
+
 def test_an_empty_collection(home):
     with semsearch.create("empty", home=home, encoder=HashEncoder(8)) as made:
         assert list(made.duplicates(keep="year")) == []
@@ -273,6 +280,7 @@ def test_words_that_the_model_does_not_know(tmp_path):
         ("the dög sleeps", "the dog sleeps", ("dog", "dög")),
         ("the dög sleeps", "the dọg sleeps", ("dög", "dọg")),
         ("dög sleeps dọg", "dọg sleeps dög", ("dög", "dọg")),  # each of both has both
+        ("the dog runs dög", "the dög runs dog", ("dog", "dög")),
         ("the cat\ue000", "the cat\ue001", ("cat\ue000", "cat\ue001")),
         ("the \ue000 cat", "the \ue001 cat", ("the\ue000", "the\ue001")),
         ("\ue000 the cat", "\ue001 the cat", ("\ue000", "\ue001")),
@@ -328,7 +336,7 @@ def test_words_of_a_model_that_is_gone(tmp_path):
 
 def test_wording_is_decided_by_shingles():
     assert folded("A", "Ｂ  c\n") == "a b c"
-    assert folded("", "10² Ｈ₂Ｏ ⁽ﬁ⁾") == "10² h₂o ⁽fi⁾"  # what is raised says something else
+    assert folded("", "10² Ｈ₂Ｏ ⁽ﬁ⁾ 1½") == "10² h₂o ⁽fi⁾ 1½"  # what is raised says something else
     assert shingles("abc") == {"abc"}
     assert shingles("abcdef") == {"abcde", "bcdef"}
     assert jaccard(shingles("abcdef"), shingles("bcdefg")) == pytest.approx(1 / 3)

@@ -110,6 +110,25 @@ def test_a_seed_that_is_none_is_refused(applied, seed):
         applied(*vectors, seed=seed)
 
 
+@pytest.mark.parametrize("how", [{"limit": 3}, {"k": 2}, {"min_score": 0.5, "limit": None}, {"k": 10**30}])
+def test_a_side_without_rows_has_no_pairs(how):
+    """It is not taken for one that was not given."""
+    rows, none = np.eye(5, 8), np.zeros((0, 8))
+    for one, other in ((rows, none), (none, rows), (none, none)):
+        assert len(semsearch.pairs(one, other, **how).first) == 0
+    assert len(semsearch.bitext(rows, none).first) == len(semsearch.bitext(none, rows).first) == 0
+    assert len(semsearch.pairs(rows, rows, **{**how, "min_score": 0.5}).first) == min(5, how.get("limit") or 5)
+
+
+@pytest.mark.parametrize("name", [*APPLICATIONS, "layout"])
+def test_rows_without_components_are_refused(name):
+    applied = {**APPLICATIONS, "layout": semsearch.layout}[name]
+    with pytest.raises(
+        SemsearchError, match=r"shape \(n, dim\), but have \(5, 0\)|shape \(n, dim\), but have \(10, 0\)"
+    ):
+        applied(np.zeros((5, 0)))
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("name", APPLICATIONS)
 def test_what_is_no_number_is_refused(name, bad):
