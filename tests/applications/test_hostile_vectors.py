@@ -11,9 +11,12 @@ from support.command_line import SUBJECTS, run, tiny_model
 
 import semsearch
 from semsearch import scratch as scratch_module
+from semsearch.applications.all_pairs import AllPairs
 from semsearch.applications.bitext import learn_margin
+from semsearch.applications.tiles import GroupedRows
 from semsearch.errors import DataError, MissingDependency, SemsearchError, StorageError, UsageError
 from semsearch.scratch import scratch
+from semsearch.types import Metric
 
 resource = pytest.importorskip("resource")  # of POSIX
 LABELS = ["a", "b"]
@@ -113,7 +116,8 @@ def test_a_seed_that_is_none_is_refused(applied, seed):
 @pytest.mark.parametrize("how", [{"limit": 3}, {"k": 2}, {"min_score": 0.5, "limit": None}, {"k": 10**30}])
 def test_a_side_without_rows_has_no_pairs(how):
     """It is not taken for one that was not given."""
-    rows, none = np.eye(5, 8), np.zeros((0, 8))
+    rows, none = np.eye(5, 8, dtype=np.float32), np.zeros((0, 8), dtype=np.float32)
+    assert AllPairs(GroupedRows.apart(rows), GroupedRows.apart(none), Metric.COSINE).count == 0
     for one, other in ((rows, none), (none, rows), (none, none)):
         assert len(semsearch.pairs(one, other, **how).first) == 0
     assert len(semsearch.bitext(rows, none).first) == len(semsearch.bitext(none, rows).first) == 0
