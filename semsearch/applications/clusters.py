@@ -68,7 +68,7 @@ class Grouping:
                 check_whole(value, name)
         if self.method == "hdbscan" and self.min_size == 1:
             raise UsageError("hdbscan makes no clusters of one: min_size must be at least 2.")
-        object.__setattr__(self, "seed", check_whole(self.seed, "seed", 0))  # FAISS takes no numbers of numpy
+        check_whole(self.seed, "seed", 0)
         if self.min_score is not None:
             check_number(self.min_score, "min_score")
             if self.method in ("kmeans", "hdbscan"):
@@ -248,6 +248,7 @@ def kmeans(vectors: Vectors, count: int, metric: Metric, seed: int, device: str)
         import faiss
     except ImportError as error:
         raise MissingDependency("k-means is done by FAISS: pip install 'semsearch[clusters]'.") from error
+    seed = int(seed)  # FAISS takes no numbers of numpy
     rng = np.random.default_rng(seed)
     some = np.sort(rng.choice(len(vectors), min(len(vectors), POINTS * count), replace=False))
     sampled = np.ascontiguousarray(vectors[some], dtype=np.float32)
