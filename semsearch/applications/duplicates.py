@@ -344,8 +344,9 @@ def _read_by_the_model(
     named = mistaken.union(*({*sets[one], *sets[two]} for one, two in set(differing) if one != two))
     some = ", ".join(f"'{word:.20}'" for word in sorted(named, key=lambda word: (len(word), word))[:NAMED_WORDS])
     return near[~apart], [
-        f"not counted: {dropped:,} {'pair' if dropped == 1 else 'pairs'} that score enough and differ in words that "
-        f"the model reads alike, as it does not know them or leaves out their accents ({some}). A model that knows "
+        f"not counted: {dropped:,} "
+        f"{'pair that scores enough and differs' if dropped == 1 else 'pairs that score enough and differ'} in words "
+        f"that the model reads alike, as it does not know them or leaves out their accents ({some}). A model that knows "
         "them tells them apart."
     ]
 
