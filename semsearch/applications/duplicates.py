@@ -346,8 +346,8 @@ def _read_by_the_model(
     return near[~apart], [
         f"not counted: {dropped:,} "
         f"{'pair that scores enough and differs' if dropped == 1 else 'pairs that score enough and differ'} in words "
-        f"that the model reads alike, as it does not know them or leaves out their accents ({some}). A model that knows "
-        "them tells them apart."
+        f"that the model reads alike, as it does not know them or leaves out their accents ({some}). A model that "
+        "knows them tells them apart."
     ]
 
 

@@ -148,7 +148,7 @@ def _remove(collection: Collection, found: Duplicates, yes: bool) -> None:
             return
     removed = collection.remove_duplicates(found)
     changed = len(found) - removed
-    say(f"removed {removed:,}{f'; {changed:,} were changed meanwhile and stay' if changed else ''}")
+    say(f"removed {removed:,}{f'; {changed:,} were changed or removed by others meanwhile' if changed else ''}")
 
 
 COMMANDS = (duplicates,)
