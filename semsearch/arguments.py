@@ -118,4 +118,6 @@ def check_path(value: object, what: str) -> str:
     path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if not isinstance(path, str):
         raise UsageError(f"{what} must be a path, as text or a pathlib.Path, not {kind_of(value)}.")
+    if not path:  # which would be the folder one is in
+        raise UsageError(f"{what} must be a path, and is empty.")
     return path

@@ -47,7 +47,7 @@ class Home(ABC):
         """
         if isinstance(place, Home):
             return place
-        if place is not None:
+        if place not in (None, ""):
             check_path(place, "home")
         text = os.fspath(place or os.environ.get("SEMSEARCH_HOME") or _default_folder())
         made: Home = plugins.engine_home(_kind(text))(text)

@@ -112,7 +112,9 @@ def escaped(path: str) -> str:
 
 
 def check_path(path: str) -> str:
-    """The path, or a `UsageError` that says why SQLite can't hold or open it."""
+    """The path, or a `UsageError` that says why it names nothing, or SQLite can't hold or open it."""
+    if not path:  # which would be the folder one is in
+        raise UsageError("the path is empty: give that of a file or folder.")
     if not is_utf8(path):
         raise UsageError(f"the path '{escaped(path)}' is not UTF-8, which SQLite asks for: rename it.")
     return path

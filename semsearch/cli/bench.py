@@ -39,14 +39,23 @@ class BenchOptions:
 @click.option(
     "--at", "k", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours that are counted."
 )
-@click.option("--queries", metavar="FILE", help="Real questions to measure on, one a line or BEIR's queries.jsonl.")
+@click.option(
+    "--queries",
+    type=parameters.file,
+    metavar="FILE",
+    help="Real questions to measure on, one a line or BEIR's queries.jsonl.",
+)
 @click.option(
     "--recall", type=parameters.NumberIn(0, 1, min_open=True), default=0.95, show_default=True, help="To recommend for."
 )
 @click.option("--quick", is_flag=True, help="Fewer builds, shorter measurements.")
 @click.option("--apply", "apply_it", is_flag=True, help="Build the index that is recommended.")
 @click.option(
-    "--out", "folder", type=click.Path(file_okay=False), metavar="FOLDER", help="Where the results and the report go."
+    "--out",
+    "folder",
+    type=parameters.NamedPath(file_okay=False),
+    metavar="FOLDER",
+    help="Where the results and the report go.",
 )
 @parameters.as_json
 @parameters.compute

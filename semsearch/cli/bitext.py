@@ -80,6 +80,10 @@ def bitext(options: BitextOptions) -> int:
     files = _targets(options)
     (texts, vectors), (other_texts, other_vectors) = _sides(options)
     if options.xsim:
+        if not len(texts) and not len(other_texts):
+            raise UsageError(
+                f"neither {options.first} nor {options.second} has a sentence: there is nothing to compare."
+            )
         error = mining.xsim(vectors, other_vectors, k=options.k)
         out(f"{error:.4f}")
         say(f"of {len(texts):,} sentences {error:.2%} have another one as their best (xSIM)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -163,7 +164,8 @@ def _show(collection: Collection, found: Clusters) -> None:
 
 def _say_counts(found: Clusters) -> None:
     alone = int((found.labels < 0).sum())
-    least = "" if found.min_score is None else f", by a score of {found.min_score:.4f}"
+    told = found.min_score is not None and found.min_score > -math.inf  # which no pair told
+    least = f", by a score of {found.min_score:.4f}" if told else ""
     say(f"{len(found):,} clusters of {len(found.labels) - alone:,} documents{least}; {alone:,} are in none")
 
 

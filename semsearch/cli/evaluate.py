@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from semsearch.evaluation.metrics import Scored
 
 SIGNIFICANT = 0.05
-path = click.Path(path_type=Path)
 
 
 DEFAULT_MODES = tuple(mode for mode in MODES if mode != "sparse")  # that every collection has
@@ -89,11 +88,13 @@ class EvalOptions:
 
 @click.command(name="eval", short_help="Measure answers by judgements.")
 @click.argument("name", required=False, shell_complete=parameters.collections)
-@click.argument("folder", required=False, type=path)
-@click.argument("more", nargs=-1, type=path, metavar="[FOLDER]...")
+@click.argument("folder", required=False, type=parameters.path)
+@click.argument("more", nargs=-1, type=parameters.path, metavar="[FOLDER]...")
 @click.option("--split", default="test", show_default=True, help="Of the judgements in FOLDER: test, dev or train.")
-@click.option("--queries", type=path, metavar="FILE", help="BEIR's queries.jsonl, or lines of id, tab, text.")
-@click.option("--qrels", type=path, metavar="FILE", help="Judgements as BEIR or TREC have them.")
+@click.option(
+    "--queries", type=parameters.path, metavar="FILE", help="BEIR's queries.jsonl, or lines of id, tab, text."
+)
+@click.option("--qrels", type=parameters.path, metavar="FILE", help="Judgements as BEIR or TREC have them.")
 @click.option("--self", "by_itself", is_flag=True, help="No judgements: titles or sentences ask for their documents.")
 @click.option(
     "--leave-one-out",
@@ -107,9 +108,11 @@ class EvalOptions:
 @parameters.rerank_weight
 @click.option("--candidates", type=click.IntRange(min=1), default=100, show_default=True, help="That are reranked.")
 @click.option("--exact", is_flag=True, help="Do without the index.")
-@click.option("--run", "files", multiple=True, type=path, metavar="FILE", help="A TREC run to measure too, or alone.")
+@click.option(
+    "--run", "files", multiple=True, type=parameters.path, metavar="FILE", help="A TREC run to measure too, or alone."
+)
 @click.option("--drop-self", is_flag=True, help="Leave out the document whose id is the question's.")
-@click.option("--run-out", type=path, metavar="PATH", help="Write the runs: a file, or a folder.")
+@click.option("--run-out", type=parameters.path, metavar="PATH", help="Write the runs: a file, or a folder.")
 @click.option("--baseline", metavar="RUN", help="What the others are compared with [default: the first].")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the draws.")
 @parameters.as_json

@@ -213,7 +213,7 @@ def compact(name: str, home: str | None) -> int:
 
 @click.command(short_help="Copy a collection into one file, while it is used.")
 @click.argument("name", shell_complete=parameters.collections)
-@click.argument("file", type=click.Path(dir_okay=False))
+@click.argument("file", type=parameters.NamedPath(dir_okay=False))
 @parameters.home
 def backup(name: str, file: str, home: str | None) -> int:
     r"""Write collection NAME, as it stands at one moment, to FILE (a tar archive). Writing to it goes on meanwhile.
@@ -228,7 +228,7 @@ def backup(name: str, file: str, home: str | None) -> int:
 
 
 @click.command(short_help="Make a collection from a backup.")
-@click.argument("file", type=click.Path(dir_okay=False))
+@click.argument("file", type=parameters.NamedPath(dir_okay=False))
 @click.option("--name", metavar="NAME", help="Another name than it had.")
 @parameters.home
 def restore(file: str, name: str | None, home: str | None) -> int:

@@ -162,7 +162,7 @@ def list_collections(as_json: bool, home: str | None) -> int:
 @click.argument("name", required=False, shell_complete=parameters.collections)
 @click.argument("text", required=False, type=parameters.utf8)
 @click.option(
-    "--folder", type=click.Path(), metavar="PATH", help="Say it of the documents of one folder or file alone."
+    "--folder", type=parameters.file, metavar="PATH", help="Say it of the documents of one folder or file alone."
 )
 @parameters.as_json
 @parameters.home

@@ -114,6 +114,9 @@ def pairs(options: PairsOptions) -> int:
         else:
             count = write_rows(file, PAIR_COLUMNS, (_row(pair) for pair in found))
             say(f"wrote {count:,} pairs to {file}")
+        if not len(found):
+            compared = " with ".join(f"{len(one):,}" for one in (collection, between) if one is not None)
+            say(f"0 pairs; documents compared: {compared}")
         say(*found.notes)
         found.close()
         return 0 if len(found) else 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -106,7 +107,18 @@ def where(given: str | Mapping[str, Any]) -> Mapping[str, Any]:
         raise click.BadParameter(str(error)) from error
 
 
-file = click.Path(readable=False)  # completed by the shell; whether it is there and can be read is told by who reads
+class NamedPath(click.Path):
+    """The path of a file or folder; an empty one would be the folder one is in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path."""
+        if not os.fspath(value):
+            self.fail("it is empty; give the path of a file or folder.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+file = NamedPath(readable=False)  # completed by the shell; whether it is there and can be read is told by who reads
+path = NamedPath(path_type=Path)  # the same as a `Path`
 
 
 def collections(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
@@ -421,7 +433,7 @@ def recall(command: Command) -> Command:
         "--at", "k", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours it is counted in."
     )(command)
     return click.option(
-        "--queries", metavar="FILE", help="Real questions to measure on, one a line or BEIR's queries.jsonl."
+        "--queries", type=file, metavar="FILE", help="Real questions to measure on, one a line or BEIR's queries.jsonl."
     )(command)
 
 

@@ -198,8 +198,8 @@ def _made(path: str) -> Path:
 
 def _folder(path: str) -> Path:
     found = Path(path).expanduser().absolute()
-    if not found.is_dir():
-        raise UsageError(f"--folder: there is no folder {path}.")
+    if not path or not found.is_dir():
+        raise UsageError(f"--folder: there is no folder '{path}'.")
     return found
 
 

@@ -61,7 +61,6 @@ class SimilarityOptions:
     compute: ComputeOptions
 
 
-path = click.Path(path_type=Path)
 encoder_option = click.option(
     "-m", "--encoder", type=parameters.model, metavar="MODEL", help="The model that scores [default: all-MiniLM-L6-v2]."
 )
@@ -82,7 +81,7 @@ def columns(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command(short_help="Measure how a model's scores of pairs agree with people's.")
-@click.argument("files", nargs=-1, required=True, type=path, metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, type=parameters.path, metavar="FILE...")
 @encoder_option
 @columns
 @click.option("--score", "gold", metavar="COLUMN", help="Of people's score [default: score and the like].")
@@ -142,8 +141,8 @@ def _task_names(files: Sequence[Path]) -> list[str]:
 
 @click.command(short_help="Score how alike texts are.")
 @click.argument("texts", nargs=-1, type=parameters.utf8, metavar="[TEXT]...")
-@click.option("--lines", nargs=2, type=path, metavar="A B", help="Two files: line i of A with line i of B.")
-@click.option("--pairs", type=path, metavar="FILE", help="A pair a row: CSV, TSV or JSON lines.")
+@click.option("--lines", nargs=2, type=parameters.path, metavar="A B", help="Two files: line i of A with line i of B.")
+@click.option("--pairs", type=parameters.path, metavar="FILE", help="A pair a row: CSV, TSV or JSON lines.")
 @encoder_option
 @columns
 @click.option("--out", "file", type=parameters.file, metavar="FILE", help="Write them to FILE.jsonl, .tsv or .csv.")

@@ -31,7 +31,6 @@ OF_ENCODERS = (
     "base",
     "rerank",
 )
-file = click.Path(path_type=Path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +83,31 @@ class TrainEncoderOptions:
 
 @click.command("train", short_help="Train an encoder that knows a collection, or a reranker.")
 @click.argument("name", shell_complete=parameters.collections)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder that the model goes to.")
+@click.option("--out", required=True, type=parameters.path, help="The folder that the model goes to.")
 @click.option(
-    "--queries", type=file, metavar="FILE", help="A BEIR folder, its queries.jsonl, or lines of id, tab, text."
+    "--queries",
+    type=parameters.path,
+    metavar="FILE",
+    help="A BEIR folder, its queries.jsonl, or lines of id, tab, text.",
 )
-@click.option("--qrels", type=file, metavar="FILE", help="Their judgements [default: qrels/train.tsv of the folder].")
 @click.option(
-    "--pairs", type=file, metavar="FILE", help="Pairs of a question and a document's text: CSV, TSV, JSON lines."
+    "--qrels", type=parameters.path, metavar="FILE", help="Their judgements [default: qrels/train.tsv of the folder]."
 )
-@click.option("--clicks", type=file, metavar="LOG", help="JSON lines of query, shown and clicked (ids of documents).")
+@click.option(
+    "--pairs",
+    type=parameters.path,
+    metavar="FILE",
+    help="Pairs of a question and a document's text: CSV, TSV, JSON lines.",
+)
+@click.option(
+    "--clicks", type=parameters.path, metavar="LOG", help="JSON lines of query, shown and clicked (ids of documents)."
+)
 @click.option("--self", "by_itself", is_flag=True, help="Titles, headings and sentences ask for their documents.")
 @click.option(
-    "--test", type=file, metavar="FILE", help="Judgements to measure on [default: a quarter of the questions]."
+    "--test",
+    type=parameters.path,
+    metavar="FILE",
+    help="Judgements to measure on [default: a quarter of the questions].",
 )
 @click.option("--reranker", is_flag=True, help="Make a reranker instead.")
 @click.option("--kind", type=click.Choice(KINDS_OF_RERANKER), default="adapter", show_default=True, help="Of reranker.")

@@ -123,8 +123,10 @@ class TrainOptions:
 
 
 @click.command("train-reranker", short_help="Train a reranker from an encoder and judged questions.")
-@click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Where the model goes.")
+@click.argument("data", nargs=-1, required=True, type=parameters.path)
+@click.option(
+    "--out", required=True, type=parameters.NamedPath(file_okay=False, path_type=Path), help="Where the model goes."
+)
 @click.option(
     "--model", metavar="NAME", type=parameters.model, help="The encoder it begins as [default: all-MiniLM-L6-v2]."
 )

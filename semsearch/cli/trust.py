@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from semsearch import trusted
+from semsearch.cli import parameters
 from semsearch.cli.defaults import CONFIG_FILE
 from semsearch.cli.render import out, say
 from semsearch.errors import UsageError
@@ -14,7 +15,7 @@ from semsearch.home import PROJECT, nearest_home
 
 
 @click.command(short_help="Use a home, defaults or an address that came from elsewhere.")
-@click.argument("places", nargs=-1, metavar="[PLACE]...")
+@click.argument("places", nargs=-1, type=parameters.file, metavar="[PLACE]...")
 @click.option(
     "--key-from",
     metavar="VARIABLE",

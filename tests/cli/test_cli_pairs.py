@@ -65,3 +65,57 @@ def test_files(home, tmp_path, kind):
     assert {row["second_text"] for row in rows} >= {"rain and\twind"}
     assert sorted(path.name for path in tmp_path.iterdir() if "pairs" in path.name) == [file.name]
     assert "is there already" in run("pairs", "texts", "--out", file, "--home", home).err
+
+
+@pytest.fixture
+def empty(home):
+    for name in ("empty", "empty-too"):
+        semsearch.create(name, home=home, encoder=HashEncoder(32)).close()
+    return home
+
+
+@pytest.mark.parametrize(
+    ("asked", "compared"),
+    [
+        (["empty"], "0"),
+        (["empty", "--json"], "0"),
+        (["texts", "--min-score", 2], "4"),
+        (["texts", "--between", "empty"], "4 with 0"),
+        (["empty", "--between", "texts", "-k", 1], "0 with 4"),
+        (["empty", "--between", "empty-too", "--min-score", "99.9%"], "0 with 0"),
+        (["texts", "--between", "empty", "--approximate"], "4 with 0"),
+    ],
+)
+def test_no_pair_is_said(empty, asked, compared):
+    ended = run("pairs", *asked, "--home", empty)
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.splitlines()[0] == f"0 pairs; documents compared: {compared}"
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "said"),
+    [
+        (["duplicates", "empty"], 1, "0 of 0 documents can go"),
+        (["duplicates", "texts", "--against", "empty"], 1, "0 of 4 documents can go"),
+        (["clusters", "empty"], 1, "0 clusters of 0 documents; 0 are in none"),
+        (["clusters", "empty", "--label-as", "topic"], 1, "0 clusters of 0 documents; 0 are in none"),
+        (["topics", "empty", "--over", "when"], 1, "0 topics of 0 documents; 0 are in none"),
+        (["bitext", "texts", "empty"], 1, "0 pairs of 4 and 0 sentences"),
+        (["bitext", "empty", "empty-too", "--xsim"], 2, "neither empty nor empty-too has a sentence"),
+        (["map", "empty"], 1, "drew 0 documents in 0 topics: empty.html"),
+        (["map", "empty", "--by", "when"], 2, "no document of 'empty' has a field 'when'"),
+        (["classify", "empty", "lines.txt", "--field", "kind"], 2, "0 documents of 'empty' have a label in 'kind'"),
+    ],
+)
+def test_an_empty_collection_is_said(empty, tmp_path, monkeypatch, asked, code, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lines.txt").write_text("bread")
+    ended = run(*asked, "--home", empty)
+    assert (ended.code, ended.out) == (code, "")
+    assert said in ended.err
+
+
+def test_one_document_has_no_usual_score(home):
+    with semsearch.create("one", home=home, encoder=HashEncoder(32)) as made:
+        made.add([semsearch.Document("a", "bread")])
+    assert run("clusters", "one", "--home", home).last == "0 clusters of 0 documents; 1 are in none"

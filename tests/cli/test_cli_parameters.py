@@ -15,7 +15,7 @@ from semsearch.cli import target
 from semsearch.cli.main import cli
 from semsearch.cli.parameters import ComputeOptions, Minimum, SearchOptions, typed
 from semsearch.cli.target import NONE, CreateOptions
-from semsearch.errors import CollectionError
+from semsearch.errors import CollectionError, UsageError
 
 
 def declared(command):
@@ -253,3 +253,72 @@ def test_errors_of_python_speak_of_no_option(tmp_path):
         semsearch.open("nowhere", home=tmp_path)
     assert "--" not in str(caught.value)
     assert "look in another home" in str(caught.value)
+
+
+PATHS = [
+    pytest.param(command, parameter, id=f"{name} {parameter.opts[0]}")
+    for name, command in cli.commands.items()
+    for parameter in command.params
+    if isinstance(parameter.type, click.Path)
+    or (parameter.metavar or "").strip("[].") in ("FILE", "FOLDER", "PATH", "PLACE", "LOG", "PREFIX")
+    if parameter.name != "home"  # of which an empty one is none, as in the environment
+]
+
+
+@pytest.mark.parametrize(("command", "parameter"), PATHS)
+def test_an_empty_path_is_not_the_folder_one_is_in(command, parameter):
+    with pytest.raises(click.BadParameter, match="it is empty; give the path of a file or folder"):
+        parameter.type.convert("", parameter, click.Context(command))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("index", ""),
+        ("encode", "", "--out", "parts"),
+        ("classify", "notes", "", "--field", "year"),
+        ("bitext", "", ""),
+        ("bitext", "notes", "notes", "--moses", ""),
+        ("sts", ""),
+        ("similarity", "--lines", "", ""),
+        ("duplicates", "notes", "--out", ""),
+        ("map", "notes", "--out", ""),
+        ("export", "notes", ""),
+        ("eval", "notes", ""),
+        ("grep", "wave", ""),
+        ("tune", "notes", "--recall", "0.9", "--queries", ""),
+        ("trust", ""),
+    ],
+)
+def test_a_command_with_an_empty_path_reads_nothing(asked, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    corpus(tmp_path)
+    ended = run(*asked)
+    assert (ended.code, ended.out) == (2, "")
+    assert "it is empty; give the path of a file or folder." in ended.err
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.jsonl"]
+
+
+def test_a_folder_of_the_server_without_a_path_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ended = run("serve", "--folder", "papers=", "--home", tmp_path / "home")
+    assert ended.code == 2
+    assert "there is no folder ''" in ended.err
+
+
+def test_an_empty_path_is_none_in_python(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    corpus(tmp_path)
+    with semsearch.create("notes", home=tmp_path / "home", encoder=None, dim=2) as made:
+        for asked in (
+            lambda: semsearch.Source.of(""),
+            lambda: semsearch.encode("", out="parts", encoder="none"),
+            lambda: semsearch.encode("notes.jsonl", out="", encoder="none"),
+            lambda: semsearch.pairs([[1.0, 0.0], [0.0, 1.0]], folder=""),
+            lambda: made.export(""),
+            lambda: made.backup(""),
+            lambda: made.add_from(""),
+            lambda: semsearch.restore(""),
+        ):
+            with pytest.raises(UsageError, match="empty"):
+                asked()
