@@ -996,11 +996,11 @@ class Collection:
         check_confidence(min_confidence)
         _check_field_name(field)
         asked = check_texts(texts, "classify")
-        classifier, ids = document_classifier(self.engine, field, device)
+        classifier, ids, notes = document_classifier(self.engine, field, device)
         if not asked:
             return Classifications([])
         vectors = self._stored_form(self.encoder.encode_documents(asked))
-        return Classifications(classifier.classify(vectors, min_confidence), None, ids)
+        return Classifications(classifier.classify(vectors, min_confidence), None, ids, notes)
 
     def _vectors_of(self, ids: Sequence[str], texts: Sequence[str]) -> Vectors:
         """A vector for each document, the mean of its passages', and for each text."""

@@ -9,9 +9,11 @@ is not known, whatever the vote.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypeAlias
+from numbers import Real
+from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from semsearch.applications.all_pairs import AllPairs
 from semsearch.applications.document_vectors import passages_with_documents
 from semsearch.applications.tiles import GroupedRows
-from semsearch.arguments import as_list, check_number
+from semsearch.arguments import as_list, check_number, kind_of
 from semsearch.arrow_input import rows_in
 from semsearch.engine import Engine
 from semsearch.errors import UsageError
@@ -41,6 +43,24 @@ ROWS_VOTED = 4096  # at a time
 BINS = 10  # of the calibration error
 
 
+def is_label(value: object) -> TypeGuard[Label]:
+    """Whether a value of metadata is a label: a text or a whole number."""
+    return isinstance(value, str | int) and not isinstance(value, bool)
+
+
+def left_out(what: str, field: str, values: Iterable[object]) -> list[str]:
+    """A sentence on those of which the field holds something that is no label; null is nothing."""
+    kinds = Counter(
+        "a decimal number" if isinstance(value, float) else kind_of(value)
+        for value in values
+        if value is not None and not is_label(value)
+    )
+    if not kinds:
+        return []
+    told = ", ".join(f"{count:,} with {kind}" for kind, count in kinds.most_common())
+    return [f"{what}, as their '{field}' is neither a text nor a whole number: {told}."]
+
+
 class Classified(NamedTuple):
     """What a row is: `label` is None for "don't know", and `best` is the likeliest label all the same."""
 
@@ -57,14 +77,20 @@ class Classifications(list[Classified], Tabular):
     Attributes:
         ids: Of the rows, where a frame had some.
         labelled: What `nearest` counts: the ids of the labelled documents or rows.
+        notes: Sentences on what was left out.
     """
 
     def __init__(
-        self, found: Iterable[Classified], ids: RowIds | None = None, labelled: Sequence[Any] | None = None
+        self,
+        found: Iterable[Classified],
+        ids: RowIds | None = None,
+        labelled: Sequence[Any] | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         super().__init__(found)
         self.ids = ids
         self.labelled = labelled
+        self.notes = tuple(notes)
 
     def _index(self) -> RowIds | None:
         return self.ids if self.ids is not None and self.ids.indexed else None
@@ -258,7 +284,7 @@ def classify(
     Either may be a frame of pandas, polars or pyarrow with a vector a row, and the labels one of its columns.
 
     Raises:
-        UsageError: There are fewer than two labels, or not one for each row.
+        UsageError: There are fewer than two labels, or not one for each row: None and NaN are none.
         DataError: A row holds NaN or infinite numbers.
     """
     check_confidence(min_confidence)
@@ -268,6 +294,12 @@ def classify(
         label.item() if isinstance(label, np.generic) else label
         for label in as_list(labels, "classify takes a list of labels")
     ]
+    for row, label in enumerate(named):
+        if not isinstance(label, str | Real) or label != label:  # NaN is unlike itself
+            raise UsageError(
+                f"row {row} of the labels holds {label!r:.60}, and a label is a text or a number: leave the rows that "
+                "have none out of both."
+            )
     rows = stored_form(known, None, metric)
     if len(named) != len(rows):
         raise UsageError(f"there are {len(named):,} labels for {len(rows):,} rows.")
@@ -276,24 +308,28 @@ def classify(
     return Classifications(found, ids, None if known_ids is None else known_ids.values)
 
 
-def document_classifier(engine: Engine, field: str, device: str = "auto") -> tuple[NeighbourClassifier, list[str]]:
-    """By the documents with a text or a whole number in a field of metadata, and their ids.
+def document_classifier(
+    engine: Engine, field: str, device: str = "auto"
+) -> tuple[NeighbourClassifier, list[str], list[str]]:
+    """By the documents with a label in a field of metadata, their ids, and sentences on those that were left out.
 
     Raises:
         UsageError: Fewer than two have one.
     """
     with engine.view() as view:
         found: dict[str, Any] = {}
+        others: list[object] = []
         for document in view.documents():
             value = document.metadata.get(field)
-            if isinstance(value, str | int) and not isinstance(value, bool):
+            if is_label(value):
                 found[document.id] = value
-        ids = list(found)
+            elif value is not None:
+                others.append(value)
+        ids, notes = list(found), left_out("documents left out", field, others)
         if len(ids) < 2:
             known = listed_fields(field, view.fields().names())
-            raise UsageError(
-                f"{len(ids)} documents of '{engine.name}' have a label in '{field}', and it takes two at least; {known}"
-            )
+            few = f"{len(ids)} documents of '{engine.name}' have a label in '{field}', and it takes two at least"
+            raise UsageError(" ".join([f"{few}; {known}", *notes]))
         vectors, docs = passages_with_documents(view, ids)
         metric = Metric(view.settings["metric"])
         order = np.argsort(docs, kind="stable")
@@ -302,7 +338,7 @@ def document_classifier(engine: Engine, field: str, device: str = "auto") -> tup
         whole = len(order) == len(vectors) and np.array_equal(order, np.arange(len(order)))
         rows = GroupedRows(vectors if whole else gathered(vectors, order), groups.astype(np.int64))
     ids = [ids[number] for number in there.tolist()]
-    return NeighbourClassifier(rows, [found[one] for one in ids], metric, device), ids
+    return NeighbourClassifier(rows, [found[one] for one in ids], metric, device), ids, notes
 
 
 def check_confidence(value: float) -> None:

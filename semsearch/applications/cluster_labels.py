@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from semsearch.applications.classification import is_label
 from semsearch.applications.clusters import Clusters, centres_of, nearest_centre
 from semsearch.applications.document_vectors import document_vectors
 from semsearch.arguments import kind_of
@@ -70,7 +71,7 @@ def assign(engine: Engine, field: str, device: str = "auto") -> dict[str, Any]:
         values: dict[str, Any] = {}
         for document in view.documents():
             value = document.metadata.get(field)
-            if isinstance(value, str | int) and not isinstance(value, bool):
+            if is_label(value):
                 values[document.id] = value
             elif value is not None:
                 raise UsageError(

@@ -14,7 +14,6 @@ from semsearch.cli.pairs import device as on_device
 from semsearch.cli.parameters import NumberIn
 from semsearch.cli.render import out, say, show_table
 from semsearch.controls import one_line
-from semsearch.errors import UsageError
 from semsearch.home import Home
 
 WITH_FIELDS = (".jsonl", ".jsonl.gz", ".csv", ".tsv", ".parquet")
@@ -52,15 +51,14 @@ def classify(options: ClassifyOptions) -> int:
     \b
     semsearch classify tickets new.txt --field team --min-confidence 0.7
     """
-    from semsearch.applications.classification import calibration_error, document_classifier
-    from semsearch.ingest.source import Source
+    from semsearch.applications.classification import calibration_error, document_classifier, is_label, left_out
+    from semsearch.ingest.source import ReadReport, Source
 
     plain = not options.file.endswith(WITH_FIELDS)
-    documents = list(Source.of(options.file, "text" if plain else None).read())
-    if not documents:
-        raise UsageError(f"there is no text in {options.file}.")
+    report = ReadReport()
+    documents = list(Source.of(options.file, "text" if plain else None).read(report))
     with semsearch.open(options.name, home=Home.of(options.home)) as collection:
-        classifier, ids = document_classifier(collection.engine, options.field, options.device)
+        classifier, ids, notes = document_classifier(collection.engine, options.field, options.device)
         vectors = collection.encoder.encode_documents([document.text for document in documents])
         found = classifier.classify(collection._stored_form(vectors), options.min_confidence)
     rows = []
@@ -73,14 +71,17 @@ def classify(options: ClassifyOptions) -> int:
             rows.append((label, f"{given.confidence:.3f}", one_line(document.text)[:QUOTED]))
     if rows:
         show_table(("label", "confidence", "text"), rows)
+    if report.same:
+        say(f"texts left out, as they stand in {options.file} before: {report.same:,}")
+    say(*notes)
     vote = classifier.vote
     say(
         f"{vote.k} neighbours vote; of the labelled documents, each left out, {vote.accuracy:.1%} are labelled right, "
         f"and confidence is off by {vote.calibration_error:.1%}"
     )
-    judged = [
-        (g, d.metadata[options.field]) for d, g in zip(documents, found, strict=True) if options.field in d.metadata
-    ]
+    own = [document.metadata.get(options.field) for document in documents]
+    say(*left_out("texts not judged", options.field, own))
+    judged = [(given, truth) for given, truth in zip(found, own, strict=True) if is_label(truth)]
     if judged:
         right = np.array([given.best == truth for given, truth in judged])
         error = calibration_error(np.array([given.confidence for given, _ in judged]), right)

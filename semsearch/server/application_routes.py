@@ -390,7 +390,8 @@ def classify_texts(call: Call[ClassifyAsked]) -> HTTPAnswer:
             }
             for one in found
         )
-        return {"texts": len(found), "unknown": sum(one.label is None for one in found)}
+        unknown = sum(one.label is None for one in found)
+        return {"texts": len(found), "unknown": unknown, "notes": list(found.notes)}
 
     return _begin(call, "classify", work)
 

@@ -69,6 +69,12 @@ def test_calibration_error_by_hand():
         (np.eye(3), list("abc"), {"min_confidence": 2}, UsageError, "between 0 and 1"),
         (np.eye(2), list("ab"), {}, DimensionMismatch, r"\(n, 2\)"),
         (np.eye(3) * np.nan, list("abc"), {}, DataError, "NaN"),
+        (np.eye(3), ["a", None, "b"], {}, UsageError, "row 1 of the labels holds None, and a label is a text or a num"),
+        (np.eye(3), [1, 2, np.nan], {}, UsageError, "row 2 of the labels holds nan"),
+        (np.eye(3), np.array([1.0, np.nan, 2.0]), {}, UsageError, "row 1 of the labels holds nan"),
+        (np.eye(3), np.array(["a", None, "b"], dtype=object), {}, UsageError, "row 1 of the labels holds None"),
+        (np.eye(3), np.ma.array([1, 2, 3], mask=[0, 1, 0]), {}, UsageError, "row 1 of the labels holds masked"),
+        (np.eye(3), ["a", ["b"], "c"], {}, UsageError, r"row 1 of the labels holds \['b'\]"),
     ],
 )
 def test_what_makes_no_sense_is_refused(vectors, labels, options, error, what):
@@ -115,3 +121,36 @@ def test_on_the_command_line(tmp_path):
     (tmp_path / "both.txt").write_text("flour whale\n")
     ended = run("classify", "train", tmp_path / "both.txt", "--field", "kind", "--min-confidence", 1, *home)
     assert [line.split("\t")[0] for line in ended.lines] == ["?"]
+
+
+def test_what_has_no_label_neither_votes_nor_is_counted_as_wrong(tmp_path):
+    words = {label: text.split() for label, text in SUBJECTS.items()}
+    rows = [{"text": word, "kind": label} for label, own in words.items() for word in own[:4]]
+    rows += [{"text": word, "kind": None} for own in words.values() for word in own[4:]]
+    rows += [{"text": f"{word} {word}", "kind": [label]} for label, own in words.items() for word in own[:2]]
+    rows += [{"text": "flour wave", "kind": True}, {"text": "wave flour", "kind": 0.5}]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    home = ["--home", tmp_path / "collections"]
+    model = tiny_model(tmp_path / "model")
+    assert run("index", tmp_path / "train.jsonl", "-m", model, *home).code == 0
+    new = [("flour", "bread"), ("whale", None), ("wave", ["ocean"]), ("oven", "bread"), ("oven", "bread")]
+    (tmp_path / "new.jsonl").write_text("\n".join(json.dumps({"text": text, "kind": kind}) for text, kind in new))
+    ended = run("classify", "train", tmp_path / "new.jsonl", "--field", "kind", *home)
+    assert [line.split("\t")[0] for line in ended.lines] == ["bread", "ocean", "ocean", "bread"]
+    documents = (
+        "documents left out, as their 'kind' is neither a text nor a whole number: 10 with a list, 1 with true, "
+        "1 with a decimal number."
+    )
+    same, left, vote, own, right = ended.err.splitlines()
+    assert same == f"texts left out, as they stand in {tmp_path / 'new.jsonl'} before: 1"
+    assert left == documents
+    assert "neighbours vote" in vote
+    assert own == "texts not judged, as their 'kind' is neither a text nor a whole number: 1 with a list."
+    assert right.startswith("of 2 texts with a label 100.0% are labelled right")
+    with semsearch.open("train", home=tmp_path / "collections") as train:
+        found = train.classify(["flour"], "kind")
+        assert found.notes == (documents,)
+        assert len(found.labelled) == 20
+        train.remove([document.id for document in train if isinstance(document.metadata.get("kind"), str)])
+        with pytest.raises(UsageError, match=r"^0 documents .* two at least; there are: kind. documents left out, as"):
+            train.classify(["flour"], "kind")
