@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import click
 import numpy as np
 
 import semsearch
 from semsearch import wire
-from semsearch.cli import parameters
+from semsearch.cli import parameters, source_options
 from semsearch.cli.pairs import device as on_device
 from semsearch.cli.parameters import NumberIn
 from semsearch.cli.render import out, say, show_table
+from semsearch.cli.source_options import ReadOptions
 from semsearch.controls import one_line
 from semsearch.home import Home
 
@@ -28,6 +29,7 @@ class ClassifyOptions:
     file: str
     field: str
     min_confidence: float
+    reader: ReadOptions
     device: str
     as_json: bool
     home: str | None
@@ -38,6 +40,7 @@ class ClassifyOptions:
 @click.argument("file", type=parameters.file)
 @click.option("--field", required=True, metavar="FIELD", help="Of metadata, with the labels of the documents.")
 @click.option("--min-confidence", type=NumberIn(0, 1), default=0.0, metavar="P", help="Below it: don't know (?).")
+@source_options.reading
 @on_device
 @parameters.as_json
 @parameters.home
@@ -45,18 +48,19 @@ class ClassifyOptions:
 def classify(options: ClassifyOptions) -> int:
     r"""Label the texts in FILE by the vote of the documents of collection NAME that are nearest and have a label.
 
-    FILE has a text a line, or is JSON lines, CSV, TSV or Parquet. How neighbours vote is chosen on the labelled
+    FILE has a text a line, or is JSON lines, CSV, TSV or Parquet; --format says what else. How neighbours vote is chosen on the labelled
     documents, each left out in turn. Where the texts have such a field themselves, it is said how many are right.
 
     \b
     semsearch classify tickets new.txt --field team --min-confidence 0.7
     """
     from semsearch.applications.classification import calibration_error, document_classifier, is_label, left_out
-    from semsearch.ingest.source import ReadReport, Source
+    from semsearch.ingest.source import ReadReport
 
-    plain = not options.file.endswith(WITH_FIELDS)
-    report = ReadReport()
-    documents = list(Source.of(options.file, "text" if plain else None).read(report))
+    reader, report = options.reader, ReadReport()
+    if reader.format is None and not options.file.endswith(WITH_FIELDS):
+        reader = replace(reader, format="text")
+    documents = list(reader.source(options.file).read(report))
     with semsearch.open(options.name, home=Home.of(options.home)) as collection:
         classifier, ids, notes = document_classifier(collection.engine, options.field, options.device)
         vectors = collection.encoder.encode_documents([document.text for document in documents])

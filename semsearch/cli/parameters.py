@@ -443,5 +443,6 @@ def questions_of(file: str | None) -> list[str] | None:
         return None
     from semsearch.ingest.source import Source
 
-    source = Source.of(file, None if file.endswith((".jsonl", ".jsonl.gz")) else "text")
+    objects = file.endswith((".jsonl", ".jsonl.gz"))
+    source = Source.of(file, *((None, {"text": ["text"]}) if objects else ("text", None)))
     return [document.text for document in source.read()]

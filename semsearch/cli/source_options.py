@@ -1,4 +1,4 @@
-"""How a source is read, as options that `index` and `encode` share."""
+"""How a source is read, as options that `index`, `encode` and `classify` share."""
 
 from __future__ import annotations
 

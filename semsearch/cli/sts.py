@@ -203,11 +203,19 @@ def _opened(encoder: str | None, compute: ComputeOptions) -> Encoder:
 
 
 def lines_of(place: Path) -> list[str]:
-    """The lines of a file, empty ones too, since they are counted."""
+    """The lines of a file, empty ones too, since they are counted.
+
+    Raises:
+        DataError: One is no text.
+    """
     from semsearch.reading.files import CorpusFile, StrictReport, open_input, read_lines
+    from semsearch.validation import check_text
 
     with open_input(CorpusFile(place, "")) as data:
-        return [line.text.rstrip("\r\n") for line in read_lines(data, StrictReport())]
+        lines = list(read_lines(data, StrictReport()))
+        for number, text in lines:
+            check_text(text, f"{data.name}, line {number:,}: the text")
+    return [line.text.rstrip("\r\n") for line in lines]
 
 
 COMMANDS = (sts, similarity)

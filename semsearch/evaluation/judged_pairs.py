@@ -13,6 +13,7 @@ from semsearch.arguments import kind_of
 from semsearch.errors import DataError, UsageError
 from semsearch.reading.files import MAX_TEXT_BYTES, CorpusFile, Input, StrictReport, has_suffix, open_input, read_lines
 from semsearch.reading.json_objects import read_objects
+from semsearch.validation import check_text
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab")
 PAIR_FILES = (".jsonl", ".json", *TABLE_SUFFIXES)
@@ -123,6 +124,7 @@ def _text(row: Mapping[str, Any], name: str, where: str) -> str:
     value = row[name]
     if not isinstance(value, str) or not value.strip():
         raise DataError(f"{where}: '{name}' must hold a text, and holds {kind_of(value)}: {value!r:.60}.")
+    check_text(value, f"{where}: '{name}'")
     return value
 
 

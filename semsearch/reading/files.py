@@ -330,7 +330,7 @@ def decode(raw: bytes, offset: int = 0) -> str:
     """
     if offset == 0:
         if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise DataError("this looks like UTF-16; convert the file to UTF-8, or say --read encoding=utf-16.")
+            raise DataError(f"this looks like UTF-16; {_convert('utf-16')}")
         raw = raw.removeprefix(codecs.BOM_UTF8)
     try:
         return raw.decode()
@@ -340,9 +340,14 @@ def decode(raw: bytes, offset: int = 0) -> str:
 
 def not_utf8(raw: bytes, error: UnicodeDecodeError, offset: int) -> str:
     """What to say of bytes that are no text, of which the first is at `offset` of the file."""
+    return f"byte 0x{raw[error.start]:02x} at offset {offset + error.start:,} of the file is not UTF-8; {_convert('cp1252')}"
+
+
+def _convert(encoding: str) -> str:
+    """What to do about text of another encoding, perhaps this one."""
     return (
-        f"byte 0x{raw[error.start]:02x} at offset {offset + error.start:,} of the file is not UTF-8; "
-        "convert the file to UTF-8, or say which encoding it is in (--read encoding=cp1252)."
+        f"convert the file to UTF-8 (iconv -f {encoding} -t utf-8), or let index, encode or classify read it as it is "
+        f"(--read encoding={encoding})."
     )
 
 
