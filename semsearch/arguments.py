@@ -113,6 +113,12 @@ def check_truth(value: object, what: str) -> bool:
     return bool(value)
 
 
+def check_progress(value: object) -> None:
+    """Refuse what can't be called with how far the work is."""
+    if value is not None and not callable(value):
+        raise UsageError(f"progress must be a function to call with how far the work is, or None, not {value!r:.60}.")
+
+
 def check_path(value: object, what: str) -> str:
     """`value` as the path of a file or folder."""
     path = os.fspath(value) if isinstance(value, str | os.PathLike) else None

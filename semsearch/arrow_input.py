@@ -6,13 +6,15 @@ A frame has a column of lists of numbers, a vector a row, or nothing but columns
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from semsearch.errors import DataError, MissingDependency, UsageError
+from semsearch.errors import DataError, MissingDependency, SemsearchError, UsageError
 from semsearch.tabular import RowIds
+from semsearch.vectors import odd_row
 
 ID_COLUMNS = ("_id", "id")
 ROWS_AT_ONCE = 1024  # of what is read bit by bit
@@ -59,12 +61,19 @@ def rows_in(given: Any, what: str = "vectors") -> tuple[Any, RowIds | None]:
     if not is_frame(given):
         return given, None
     pa = load_pyarrow()
-    if hasattr(given, "collect") and hasattr(given, "collect_schema"):  # polars, lazy
-        given = given.collect()
+    try:
+        if hasattr(given, "collect") and hasattr(given, "collect_schema"):  # polars, lazy
+            given = given.collect()
+        table = _table(pa, given)
+    except SemsearchError:
+        raise
+    except Exception as error:  # whatever the library that gives it raises
+        raise DataError(_unreadable(given, error)) from error
     ids = _index_of(given)
-    table = _table(pa, given)
     if not isinstance(table, pa.Table):
         return _of_lists(pa, table, what), ids
+    if twice := [name for name, count in Counter(table.column_names).items() if count > 1]:
+        raise UsageError(f"several columns of the frame are called '{twice[0]}': give one of them, or rename them.")
     for name in ID_COLUMNS:
         if name in table.column_names:
             ids = RowIds(table.column(name).to_pylist(), name)
@@ -115,6 +124,20 @@ def _table(pa: Any, given: Any) -> Any:
         return pa.table(given)
     except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError):
         return pa.chunked_array(given)  # a stream of something other than records
+
+
+def _unreadable(given: Any, error: Exception) -> str:
+    """What to say of a frame or column that can't be read; of pandas, where a row is unlike the others."""
+    columns: Iterable[Any] = ()
+    if hasattr(given, "iloc"):
+        columns = given.items() if hasattr(given, "columns") else [("vectors", given)]
+    for name, column in columns:
+        values = column.tolist() if column.dtype == object else []
+        if (row := odd_row(values)) is not None:
+            odd, first = (f"{values[one]!r:.60}" for one in (row, 0))
+            return f"row {row} of column '{name}' is {odd}, and the first is {first}: make them alike."
+    reason = "; ".join(str(part).partition("\n")[0] for part in error.args) or type(error).__name__
+    return f"the frame can't be read: {reason.removesuffix('.')}. Give one of its columns, or an array."
 
 
 def _index_of(given: Any) -> RowIds | None:

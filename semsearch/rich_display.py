@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from html import escape
 from typing import Any
 
+from semsearch.arguments import check_progress
 from semsearch.controls import printable
 
 SHOWN_CHARACTERS = 400  # of a passage
@@ -81,6 +82,7 @@ def told(
         documents: What is gone through; a list tells how much there is to do.
     """
     if progress is not None and not isinstance(progress, bool):
+        check_progress(progress)
         yield progress
         return
     if progress is False or (progress is None and not is_notebook()):

@@ -31,33 +31,75 @@ def check_vectors(
 ) -> Vectors:
     """`vectors` as float32 `(n, dim)`, C-contiguous, within ±`largest`; an error names the first bad row.
 
-    Of any `dim` where that is None.
+    Of any `dim` where that is None. Tensors are taken without their gradients.
     """
     shape = f"(n, {'dim' if dim is None else dim})"
+    plain = vectors if type(vectors) is np.ndarray else _plain(vectors, what)
     try:
-        array = np.asarray(list(vectors) if isinstance(vectors, Iterator) else vectors)
-        if array.dtype.kind not in "fiu":
-            raise TypeError(array.dtype)
-        if array.dtype == np.float32:
-            array = np.ascontiguousarray(array)
+        given = np.asarray(plain)
+        if given.dtype.kind not in "fiu":
+            raise TypeError(given.dtype)
+        if given.dtype == np.float32:
+            array = np.ascontiguousarray(given)
         else:
             with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite and is named below
-                array = np.ascontiguousarray(array, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{what} must be an array of numbers of shape {shape}; got {error}.") from error
+                array = np.ascontiguousarray(given, dtype=np.float32)
+    except (TypeError, ValueError, RuntimeError) as error:  # the last is torch's
+        row = odd_row(plain) if isinstance(plain, list) else None
+        got = f"got {error}" if row is None else f"row {row} is {plain[row]!r:.60}"
+        raise DataError(f"{what} must be an array of numbers of shape {shape}; {got}.") from error
     if array.ndim != 2 or (array.shape[1] != dim if dim is not None else not array.shape[1] and len(array)):
         raise DimensionMismatch(f"{what} must have the shape {shape}, but have {array.shape}.")
     for start in range(0, len(array), RANGE_ROWS):
         rows = array[start : start + RANGE_ROWS]
         if not in_range(rows, largest):
             row = next(row for row in range(len(rows)) if not in_range(rows[row], largest))
-            if not np.isfinite(rows[row]).all():
+            if not np.isfinite(given[start + row]).all():
                 raise DataError(f"row {start + row} of {what} holds NaN or infinite numbers.")
+            if not np.isfinite(rows[row]).all():
+                raise DataError(
+                    f"row {start + row} of {what} holds {_farthest(given[start + row]):.3g}, too large for float32, "
+                    f"which ends at {MAX_SCORE:.3g}. Scale the vectors down, all by the same factor."
+                )
             raise DataError(
                 f"row {start + row} of {what} holds {_farthest(rows[row]):.3g}, and numbers beyond ±{largest:g} are "
                 "not taken: scores of them would overflow. Scale the vectors down, all by the same factor."
             )
     return array
+
+
+def _plain(given: Any, what: str) -> Any:
+    """What numpy takes as it is meant: all in a list, tensors without gradients.
+
+    Raises:
+        DataError: A value is masked, which numpy would uncover.
+    """
+    if isinstance(given, Iterator | list | tuple):
+        return [_unmasked(row, what, number) for number, row in enumerate(given)]
+    return _unmasked(given, what)
+
+
+def _unmasked(given: Any, what: str, row: int = 0) -> Any:
+    if getattr(given, "requires_grad", False):
+        return given.detach()
+    if isinstance(given, np.ma.MaskedArray) and (mask := np.ma.getmaskarray(given)).any():
+        row += int(np.argwhere(mask)[0][0]) if mask.ndim > 1 else 0
+        raise DataError(f"row {row} of {what} holds masked values: fill them, or leave the row out.")
+    return given
+
+
+def odd_row(rows: Sequence[Any]) -> int | None:
+    """The first that holds no numbers, or is of another shape than the first; None if there is none."""
+    shape: tuple[int, ...] | None = None
+    for row, value in enumerate(rows):
+        try:
+            numbers = np.asarray(value)
+        except (TypeError, ValueError, RuntimeError):
+            return row
+        shape = numbers.shape if shape is None else shape
+        if numbers.dtype.kind not in "fiu" or numbers.shape != shape:
+            return row
+    return None
 
 
 def in_range(vectors: Vectors, largest: float = MAX_COMPONENT) -> bool:
@@ -70,7 +112,7 @@ def in_range(vectors: Vectors, largest: float = MAX_COMPONENT) -> bool:
     )
 
 
-def _farthest(row: Vectors) -> float:
+def _farthest(row: NDArray[Any]) -> float:
     return float(row[np.argmax(np.abs(row))])
 
 

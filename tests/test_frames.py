@@ -10,7 +10,7 @@ import pytest
 import semsearch
 from semsearch import tabular
 from semsearch.applications import bitext as mining
-from semsearch.errors import DataError, MissingDependency, UsageError
+from semsearch.errors import DataError, MissingDependency, SemsearchError, UsageError
 from semsearch.testing.encoder import HashEncoder
 from semsearch.types import Hits
 
@@ -248,6 +248,47 @@ def test_a_frame_without_a_vector_a_row_is_refused(frame, error, says):
     for library in (pl.DataFrame, pa.table):
         with pytest.raises(error, match=says):
             semsearch.pairs(library(frame))
+
+
+@pytest.mark.parametrize("odd", [[1.0, "x", 2.0], "x", 5.0, [[1.0], 2.0, 3.0], {"a": 1}, object(), [10**400, 1, 2]])
+def test_a_row_of_another_kind_is_named(odd):
+    rows = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], odd, [7.0, 8.0, 9.0]]
+    for given in (pd.DataFrame({"vector": rows}), pd.Series(rows, name="vector")):
+        with pytest.raises(
+            DataError, match=r"^row 2 of column 'vectors?' is .*, and the first is \[1.0, 2.0, 3.0\]: make"
+        ):
+            semsearch.pairs(given)
+    with pytest.raises(DataError, match=r"^row 1 of column 'a' is 'x', and the first is"):
+        semsearch.clusters(pd.DataFrame({"a": [1.0, "x", 2.0], "b": [1.0, 2.0, 3.0]}))
+
+
+class BrokenStream:
+    """What can't give what it says."""
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        raise RuntimeError("the disk is gone")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (lambda: pd.DataFrame(np.eye(2), columns=["a", "a"]), "can't be read: Duplicate column names found"),
+        (lambda: pd.DataFrame({"vector": [np.ones((2, 2))] * 3}), "can't be read: Can only convert 1-dimensional"),
+        (lambda: pd.DataFrame(np.eye(2) * 1j), "can't be read: Unsupported numpy type"),
+        (lambda: pl.LazyFrame({"a": [1]}).select("b"), 'can\'t be read: unable to find column "b"'),
+        (lambda: BrokenStream(), "can't be read: the disk is gone"),
+        (
+            lambda: pa.Table.from_arrays([pa.array([[1.0]])] * 2, names=["v", "v"]),
+            "several columns of the frame are called 'v': give one of them, or rename them",
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    "applied", [semsearch.pairs, semsearch.layout, lambda given: semsearch.similarity(given, given)]
+)
+def test_a_frame_that_can_not_be_read_is_a_sentence(applied, given, says):
+    with pytest.raises(SemsearchError, match=says):
+        applied(given())
 
 
 def test_columns_serve_as_well(vectors):

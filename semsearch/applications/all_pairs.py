@@ -20,6 +20,7 @@ from semsearch.applications.runs import Runs
 from semsearch.applications.tile_bounds import component_cost, fastest_codes
 from semsearch.applications.tiles import BLOCK_ROWS, GroupedRows, Tiles
 from semsearch.applications.upper_bounds import PairSample, choose
+from semsearch.arguments import kind_of
 from semsearch.errors import UsageError
 from semsearch.hardware import settle_threads, threads
 from semsearch.types import Metric
@@ -255,8 +256,10 @@ def chosen_device(asked: str, rows: int) -> str:
     """Where tiles are multiplied.
 
     Raises:
-        UsageError: A GPU is asked for and there is none.
+        UsageError: It is no name of one, or a GPU is asked for and there is none.
     """
+    if not isinstance(asked, str):
+        raise UsageError(f"device must be auto, cpu, cuda or cuda:1, not {kind_of(asked)}.")
     if asked == "cpu" or (asked == "auto" and rows < WORTH_A_GPU):
         return "cpu"
     import torch

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from semsearch.applications.all_pairs import AllPairs, PairProgress
 from semsearch.applications.tiles import GroupedRows
-from semsearch.arguments import check_number, check_whole
+from semsearch.arguments import check_number, check_progress, check_whole
 from semsearch.arrow_input import rows_in
 from semsearch.controls import CONTROLS
 from semsearch.errors import DimensionMismatch, UsageError
@@ -179,6 +179,7 @@ def _margins(
 ) -> tuple[_Margins, _Margins]:
     """What each side proposes."""
     check_whole(k, "k")
+    check_progress(progress)
     one, other = (_unit(side) for side in (left, right))
     if one.shape[1] != other.shape[1]:
         raise DimensionMismatch(f"vectors of {one.shape[1]} and of {other.shape[1]} components don't compare.")

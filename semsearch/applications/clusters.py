@@ -19,7 +19,7 @@ from semsearch.applications.communities import COMMUNITY_SIZE, communities_of
 from semsearch.applications.document_vectors import document_vectors
 from semsearch.applications.tiles import GroupedRows
 from semsearch.applications.upper_bounds import PairSample
-from semsearch.arguments import check_number, check_whole
+from semsearch.arguments import check_number, check_progress, check_whole
 from semsearch.arrow_input import rows_in
 from semsearch.engine import Engine
 from semsearch.errors import MissingDependency, UsageError
@@ -202,6 +202,7 @@ def clustered(
     vectors: Vectors, metric: Metric, grouping: Grouping, device: str, progress: PairProgress | None
 ) -> Clusters:
     """As `clusters`, of vectors in the form in which they are stored."""
+    check_progress(progress)
     if not len(vectors):
         return _described(vectors, np.empty(0, dtype=np.int64), metric, None)
     least = grouping.min_score

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from semsearch.applications.all_pairs import AllPairs, PairProgress
 from semsearch.applications.runs import Runs, SortedPairs, ordered
 from semsearch.applications.tiles import GroupedRows
-from semsearch.arguments import check_number, check_path, check_whole
+from semsearch.arguments import check_number, check_path, check_progress, check_whole
 from semsearch.arrow_input import rows_in
 from semsearch.engine import Engine, EngineView, Indexed, fingerprint
 from semsearch.errors import DimensionMismatch, ModelMismatch, UsageError
@@ -166,6 +166,7 @@ class FoundPairs:
         most: int | None = None,
         advice: str = "ask for a higher score or give a limit",
     ) -> None:
+        check_progress(progress)
         self._advice = advice  # to who asks for more than `most`
         compared = AllPairs(left, right, metric, device, name_row)
         self._limit = wanted.limit

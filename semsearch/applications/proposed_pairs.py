@@ -18,6 +18,7 @@ from semsearch.applications.all_pairs import AllPairs, PairProgress
 from semsearch.applications.pairs import Wanted
 from semsearch.applications.runs import Runs, SortedPairs, ordered, records
 from semsearch.applications.tiles import GroupedRows
+from semsearch.arguments import check_progress
 from semsearch.engine import EngineView
 from semsearch.errors import UsageError
 from semsearch.search.recall import lower_bound
@@ -69,6 +70,7 @@ class ProposedPairs:
     def __init__(
         self, left: Side, right: Side | None, metric: Metric, wanted: Wanted, progress: PairProgress | None = None
     ) -> None:
+        check_progress(progress)
         if wanted.limit is None and wanted.k is None and wanted.min_score is None and wanted.min_percentile is None:
             raise UsageError("an index proposes no pairs of all documents with all: ask for a score, k or a limit.")
         self._left, self._right, self._metric = left, right, metric

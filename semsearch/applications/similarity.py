@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from semsearch import models
-from semsearch.arguments import as_list, named_kind
+from semsearch.arguments import as_list, kind_of, named_kind
 from semsearch.arrow_input import is_frame, is_table, rows_in
 from semsearch.encoder import DEFAULT_MODEL
 from semsearch.encoder.remote import trust_named
-from semsearch.errors import DimensionMismatch, UsageError
+from semsearch.errors import DataError, DimensionMismatch, UsageError
 from semsearch.hardware import ANYWHERE, Compute
 from semsearch.types import Encoder, Metric, Scores, Vectors
+from semsearch.validation import check_text
 from semsearch.vectors import MAX_SCORE, check_vectors, score_each, stored_form
 
 Texts = str | Iterable[str]
@@ -49,6 +50,8 @@ def similarity(
         DataError: A vector holds NaN or infinite numbers.
         ModelError: The model can't be opened.
     """
+    if not isinstance(compute, Compute):
+        raise UsageError(f"compute must be a Compute, as in Compute(device='cpu'), not {kind_of(compute)}.")
     sides = [_side(side) for side in (first, second)]
     counts = [len(side) for side in sides]
     if counts[0] != counts[1] and 1 not in counts:
@@ -89,13 +92,15 @@ def _side(given: Any) -> Any:
     """Texts in a list, or an array."""
     if isinstance(given, str):
         return [given]
-    if isinstance(given, np.ndarray) and given.dtype.kind in "fiu":
-        return given
+    if (isinstance(given, np.ndarray) and given.dtype.kind in "fiu") or hasattr(given, "detach"):  # of torch
+        return check_vectors(given, None, largest=float(MAX_SCORE))
     if is_frame(given) and is_table(given):
         return np.asarray(rows_in(given, "texts or vectors")[0])
     side = as_list(given, "similarity takes two lists of texts, or two arrays of vectors")
     texts = [isinstance(one, str) for one in side]
     if all(texts):
+        for place, text in enumerate(side):
+            check_text(text, f"text {place}")
         return side
     if any(texts):
         place = texts.index(False)
@@ -109,6 +114,8 @@ def _encoded(encoder: Encoder, sides: Sequence[list[str]]) -> list[Vectors]:
     once = list(dict.fromkeys(text for side in sides for text in side))
     if not once:
         return [np.empty((0, encoder.dim), dtype=np.float32)] * 2
-    vectors = encoder.encode_documents(once)
+    vectors = check_vectors(encoder.encode_documents(once), encoder.dim, "the encoder's vectors", float(MAX_SCORE))
+    if len(vectors) != len(once):
+        raise DataError(f"the encoder gave {len(vectors):,} vectors for {len(once):,} texts.")
     place = {text: row for row, text in enumerate(once)}
     return [vectors[[place[text] for text in side]] for side in sides]

@@ -48,8 +48,9 @@ class ClassifyOptions:
 def classify(options: ClassifyOptions) -> int:
     r"""Label the texts in FILE by the vote of the documents of collection NAME that are nearest and have a label.
 
-    FILE has a text a line, or is JSON lines, CSV, TSV or Parquet; --format says what else. How neighbours vote is chosen on the labelled
-    documents, each left out in turn. Where the texts have such a field themselves, it is said how many are right.
+    FILE has a text a line, or is JSON lines, CSV, TSV or Parquet, or of another --format. How neighbours vote is
+    chosen on the labelled documents, each left out in turn. Where the texts have such a field themselves, it is said
+    how many are right.
 
     \b
     semsearch classify tickets new.txt --field team --min-confidence 0.7

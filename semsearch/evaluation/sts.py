@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from numpy.typing import ArrayLike
 
 from semsearch.applications.similarity import Texts, similarity
-from semsearch.arguments import as_list
+from semsearch.arguments import as_list, check_whole
 from semsearch.evaluation.correlation import Correlation, correlation
 from semsearch.hardware import ANYWHERE, Compute
 from semsearch.types import Encoder, Metric
@@ -34,5 +34,6 @@ def sts(
         MissingDependency: scipy, of the extra `eval`, is not installed.
         ModelError: The model can't be opened.
     """
+    check_whole(seed, "seed", 0)
     scores = similarity(first, second, encoder=encoder, metric=metric, compute=compute)
     return correlation(scores, as_list(gold, "sts takes a list of judgements"), seed)

@@ -340,7 +340,8 @@ def decode(raw: bytes, offset: int = 0) -> str:
 
 def not_utf8(raw: bytes, error: UnicodeDecodeError, offset: int) -> str:
     """What to say of bytes that are no text, of which the first is at `offset` of the file."""
-    return f"byte 0x{raw[error.start]:02x} at offset {offset + error.start:,} of the file is not UTF-8; {_convert('cp1252')}"
+    where = f"byte 0x{raw[error.start]:02x} at offset {offset + error.start:,} of the file"
+    return f"{where} is not UTF-8; {_convert('cp1252')}"
 
 
 def _convert(encoding: str) -> str:

@@ -77,7 +77,7 @@ def test_one_vector(name):
         assert len(found if isinstance(found, list) else next(iter(found.values()))) == expected[name]
 
 
-@pytest.mark.parametrize("bad", [[[1.0, 2.0], [3.0]], [1.0, 2.0], [[[1.0]]], [[1.0, None]], 5.0, [[{}]]])
+@pytest.mark.parametrize("bad", [[[1.0, 2.0], [3.0]], [1.0, 2.0], [[[1.0]]], [[1.0, None]], 5.0, np.array(5.0), [[{}]]])
 @pytest.mark.parametrize("name", [*APPLICATIONS, "layout"])
 def test_what_has_no_rows_is_refused(name, bad):
     applied = {**APPLICATIONS, "layout": semsearch.layout}[name]
@@ -85,6 +85,100 @@ def test_what_has_no_rows_is_refused(name, bad):
         applied = partial(semsearch.classify, labelled=np.eye(2), labels=LABELS)
     with pytest.raises(SemsearchError, match=r"shape \(n, (dim|2)\)|two lists of texts, or two arrays"):
         applied(bad)
+
+
+def of_vectors(name, dim=4):
+    """What takes vectors in any form."""
+    classify = partial(semsearch.classify, labelled=np.eye(2, dim), labels=LABELS)
+    return {**APPLICATIONS, "classify": classify, "layout": semsearch.layout}[name]
+
+
+@pytest.mark.parametrize("name", [*APPLICATIONS, "layout"])
+def test_masked_values_are_not_uncovered(name):
+    vectors = np.random.default_rng(0).standard_normal((30, 4))
+    masked = np.ma.array(vectors, mask=np.zeros((30, 4)))
+    of_vectors(name)(masked)  # where nothing is masked, all are there
+    masked[17, 2] = np.ma.masked
+    for given in (masked, list(masked), tuple(masked)):
+        with pytest.raises(DataError, match=r"row (17|0) of .*holds masked values: fill them, or leave the row out"):
+            of_vectors(name)(given)
+
+
+@pytest.mark.parametrize("name", [*APPLICATIONS, "layout"])
+def test_a_number_too_large_for_float32_is_said_to_be_that(name):
+    vectors = np.random.default_rng(0).standard_normal((30, 4))
+    vectors[17, 2] = 1e300
+    for given in (vectors, vectors.tolist()):
+        with pytest.raises(
+            DataError, match=r"row (17|0) of .*holds 1e\+300, too large for float32, which ends at 3.4e"
+        ):
+            of_vectors(name)(given)
+
+
+@pytest.mark.parametrize("name", [*APPLICATIONS, "layout"])
+def test_tensors_are_taken_without_their_gradients(name):
+    torch = pytest.importorskip("torch")
+    vectors = np.random.default_rng(0).standard_normal((30, 4))
+    tensor = torch.tensor(vectors, requires_grad=True)
+    if name not in ("layout", "classify"):
+        assert answer(name, tensor) == answer(name, vectors)
+    for given in (tensor, list(tensor), torch.nn.Parameter(tensor.detach()), tensor.detach()):
+        of_vectors(name)(given)
+    assert tensor.requires_grad
+    with pytest.raises(SemsearchError, match="negative bit"):
+        of_vectors(name)(tensor.detach()._neg_view())
+
+
+@pytest.mark.parametrize("odd", [[1.0], None, "x", [1.0, "x"], [[1.0], 2.0], 5.0])
+@pytest.mark.parametrize("name", [*APPLICATIONS, "layout"])
+def test_a_row_unlike_the_others_is_named(name, odd):
+    rows = np.random.default_rng(0).standard_normal((30, 2)).tolist()
+    rows[17] = odd
+    with pytest.raises(SemsearchError, match=r"row 17 |text 0 is no text"):
+        of_vectors(name, 2)(rows)
+
+
+@pytest.mark.parametrize("progress", ["x", 3, True, []])
+@pytest.mark.parametrize(
+    "applied",
+    [
+        semsearch.pairs,
+        partial(semsearch.pairs, k=2),
+        semsearch.communities,
+        semsearch.clusters,
+        partial(semsearch.clusters, method="kmeans", count=2),
+        partial(semsearch.clusters, method="hdbscan"),
+        lambda vectors, progress: semsearch.bitext(vectors, vectors, progress=progress),
+    ],
+)
+def test_what_can_not_be_called_is_no_progress(applied, progress):
+    with pytest.raises(UsageError, match="progress must be a function to call with how far the work is, or None"):
+        applied(np.eye(20), progress=progress)
+
+
+def test_a_collection_calls_no_progress_that_can_not_be_called(tmp_path):
+    with semsearch.create("notes", home=tmp_path, encoder=None, dim=20) as notes:
+        documents = [semsearch.Document(str(row), "text") for row in range(20)]
+        with pytest.raises(UsageError, match="progress must be"):
+            notes.add(documents, progress="x")
+        notes.add(documents, vectors=np.eye(20))
+        for applied in (
+            notes.pairs,
+            partial(notes.pairs, approximate=True),
+            partial(notes.duplicates, wording=False),
+            notes.clusters,
+            notes.topics,
+            notes.map,
+        ):
+            with pytest.raises(UsageError, match="progress must be"):
+                applied(progress="x")
+
+
+@pytest.mark.parametrize("device", [None, 3, ["cpu"]])
+@pytest.mark.parametrize("applied", [semsearch.pairs, semsearch.communities, semsearch.clusters])
+def test_a_device_is_named_by_a_text(applied, device):
+    with pytest.raises(UsageError, match="device must be auto, cpu, cuda or cuda:1, not"):
+        applied(np.eye(20), device=device)
 
 
 @pytest.mark.parametrize(

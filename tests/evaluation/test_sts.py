@@ -4,7 +4,9 @@ import csv
 import gzip
 import json
 import os
+import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,11 @@ import pytest
 from support.command_line import SUBJECTS, run, tiny_model
 
 import semsearch
+from semsearch.cli.main import cli
 from semsearch.errors import DataError, DimensionMismatch, UsageError
 from semsearch.evaluation.correlation import correlation, mean_correlation
 from semsearch.evaluation.judged_pairs import PairFile
+from semsearch.testing.encoder import HashEncoder
 
 stats = pytest.importorskip("scipy.stats")
 DATA = os.environ.get("SEMSEARCH_DATA")
@@ -102,6 +106,24 @@ def test_similarity_of_texts_and_of_vectors(model):
     assert one == pytest.approx(semsearch.similarity([LEFT[0]] * 12, RIGHT, encoder=encoder))
     assert semsearch.similarity([], [], encoder=encoder).shape == (0,)
     assert semsearch.similarity(np.empty((0, 3)), np.ones((1, 3))).shape == (0,)
+
+
+@pytest.mark.parametrize("compute", [None, "cpu", 3])
+def test_what_is_no_compute_is_refused(compute):
+    for applied in (semsearch.similarity, partial(semsearch.sts, gold=[1.0, 2.0])):
+        with pytest.raises(UsageError, match=r"compute must be a Compute, as in Compute\(device='cpu'\), not"):
+            applied(np.eye(2), np.eye(2), compute=compute)
+
+
+@pytest.mark.parametrize("seed", [None, -1, "x", 1.5, object()])
+def test_what_is_no_seed_of_intervals_is_refused(seed):
+    with pytest.raises(UsageError, match="seed must be"):
+        semsearch.sts(np.eye(3), np.eye(3), [1.0, 2.0, 3.0], seed=seed)
+
+
+def test_what_is_no_encoder_is_refused():
+    with pytest.raises(UsageError, match="an object lacks encode_documents, encode_queries"):
+        semsearch.similarity(["a"], ["b"], encoder=object())
 
 
 def test_similarity_refuses_what_does_not_pair():
@@ -234,6 +256,72 @@ def test_similarity_on_the_command_line(tmp_path, model):
         ended = run(*asked, *wrong)
         assert ended.code == 2
         assert says in ended.err
+
+
+@pytest.mark.parametrize("holding", ["first", "second"])
+def test_a_text_that_is_none_is_named_by_its_line(tmp_path, model, holding):
+    (tmp_path / "good").write_text("oven\ndough\n")
+    (tmp_path / "bad").write_text("oven\ndo\0ugh\n")
+    sides = [tmp_path / ("bad" if side == holding else "good") for side in ("first", "second")]
+    pair = [{"sentence1": "oven", "sentence2": "oven", "score": 1}, {"sentence1": "x", "sentence2": "x", "score": 2}]
+    pair[1]["sentence1" if holding == "first" else "sentence2"] = "do\0ugh"
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, pair)))
+    for asked in (
+        ("similarity", "-m", model, "--lines", *sides),
+        ("bitext", *sides, "-m", model, "--xsim"),
+        ("bitext", tmp_path / "good", tmp_path / "good", "-m", model, "--learn", *sides),
+        ("bitext", *sides, "-m", model),
+        ("similarity", "-m", model, "--pairs", tmp_path / "pairs.jsonl"),
+        ("sts", "-m", model, tmp_path / "pairs.jsonl"),
+    ):
+        ended = run(*asked)
+        assert (ended.code, ended.out) == (3, ""), asked
+        assert re.search(r"(bad|pairs.jsonl), line 2: .* holds a NUL character \(at 2\), which no text has", ended.err)
+    texts = [["oven", "dough"], ["oven", "dough"]]
+    texts[holding == "second"][1] = "do\0ugh"
+    with pytest.raises(DataError, match=r"text 1 holds a NUL character \(at 2\)"):
+        semsearch.similarity(*texts, encoder=str(model))
+
+
+def test_advice_on_an_encoding_can_be_followed(tmp_path, model):
+    """Whoever reads no other encoding names those that do."""
+    for name, content in (("cp1252", "gr\xfcn\n".encode("cp1252")), ("utf-16", "grün\n".encode("utf-16"))):
+        lines, table = tmp_path / f"{name}.txt", tmp_path / f"{name}.csv"
+        lines.write_bytes(content)
+        table.write_bytes("sentence1,sentence2,score\ngrün,grün,1\n".encode(name))
+        for asked in (
+            ("similarity", "-m", model, "--lines", lines, lines),
+            ("similarity", "-m", model, "--pairs", table),
+            ("sts", "-m", model, table),
+            ("bitext", lines, lines, "-m", model),
+            ("bitext", lines, lines, "-m", model, "--xsim"),
+        ):
+            ended = run(*asked)
+            assert ended.code == 3
+            assert f"convert the file to UTF-8 (iconv -f {name} -t utf-8), or let" in ended.err
+            (able,) = re.findall(r"or let (.*) read it as it is \(--read encoding=", ended.err)
+            for command in re.split(", | or ", able):
+                assert any("--read" in parameter.opts for parameter in cli.commands[command].params), command
+
+
+def test_an_encoder_that_gives_no_vectors_is_refused():
+    class Odd(HashEncoder):
+        def __init__(self, vectors):
+            super().__init__(4)
+            self.vectors = vectors
+
+        def encode_documents(self, texts):
+            return self.vectors
+
+    for vectors, says in (
+        (None, "the encoder's vectors must be an array of numbers"),
+        ("x", "the encoder's vectors must be an array of numbers"),
+        (np.ones((2, 3)), r"the encoder's vectors must have the shape \(n, 4\)"),
+        (np.ones((3, 4)), "the encoder gave 3 vectors for 2 texts"),
+        (np.full((2, 4), np.nan), "row 0 of the encoder's vectors holds NaN"),
+    ):
+        with pytest.raises(DataError, match=says):
+            semsearch.similarity(["a"], ["b"], encoder=Odd(vectors))
 
 
 @pytest.mark.real
