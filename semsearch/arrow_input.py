@@ -7,14 +7,13 @@ A frame has a column of lists of numbers, a vector a row, or nothing but columns
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from semsearch.errors import DataError, MissingDependency, SemsearchError, UsageError
 from semsearch.tabular import RowIds
-from semsearch.vectors import odd_row
 
 ID_COLUMNS = ("_id", "id")
 ROWS_AT_ONCE = 1024  # of what is read bit by bit
@@ -138,6 +137,20 @@ def _unreadable(given: Any, error: Exception) -> str:
             return f"row {row} of column '{name}' is {odd}, and the first is {first}: make them alike."
     reason = "; ".join(str(part).partition("\n")[0] for part in error.args) or type(error).__name__
     return f"the frame can't be read: {reason.removesuffix('.')}. Give one of its columns, or an array."
+
+
+def odd_row(rows: Sequence[Any]) -> int | None:
+    """The first that holds no numbers, or is of another shape than the first; None if there is none."""
+    shape: tuple[int, ...] | None = None
+    for row, value in enumerate(rows):
+        try:
+            numbers = np.asarray(value)
+        except (TypeError, ValueError, RuntimeError):
+            return row
+        shape = numbers.shape if shape is None else shape
+        if numbers.dtype.kind not in "fiu" or numbers.shape != shape:
+            return row
+    return None
 
 
 def _index_of(given: Any) -> RowIds | None:

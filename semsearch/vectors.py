@@ -45,6 +45,8 @@ def check_vectors(
             with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite and is named below
                 array = np.ascontiguousarray(given, dtype=np.float32)
     except (TypeError, ValueError, RuntimeError) as error:  # the last is torch's
+        from semsearch.arrow_input import odd_row
+
         row = odd_row(plain) if isinstance(plain, list) else None
         got = f"got {error}" if row is None else f"row {row} is {plain[row]!r:.60}"
         raise DataError(f"{what} must be an array of numbers of shape {shape}; {got}.") from error
@@ -86,20 +88,6 @@ def _unmasked(given: Any, what: str, row: int = 0) -> Any:
         row += int(np.argwhere(mask)[0][0]) if mask.ndim > 1 else 0
         raise DataError(f"row {row} of {what} holds masked values: fill them, or leave the row out.")
     return given
-
-
-def odd_row(rows: Sequence[Any]) -> int | None:
-    """The first that holds no numbers, or is of another shape than the first; None if there is none."""
-    shape: tuple[int, ...] | None = None
-    for row, value in enumerate(rows):
-        try:
-            numbers = np.asarray(value)
-        except (TypeError, ValueError, RuntimeError):
-            return row
-        shape = numbers.shape if shape is None else shape
-        if numbers.dtype.kind not in "fiu" or numbers.shape != shape:
-            return row
-    return None
 
 
 def in_range(vectors: Vectors, largest: float = MAX_COMPONENT) -> bool:
