@@ -56,6 +56,7 @@ def classify(options: ClassifyOptions) -> int:
     semsearch classify tickets new.txt --field team --min-confidence 0.7
     """
     from semsearch.applications.classification import calibration_error, document_classifier, is_label, left_out
+    from semsearch.chunking import compose
     from semsearch.ingest.source import ReadReport
 
     reader, report = options.reader, ReadReport()
@@ -64,7 +65,7 @@ def classify(options: ClassifyOptions) -> int:
     documents = list(reader.source(options.file).read(report))
     with semsearch.open(options.name, home=Home.of(options.home)) as collection:
         classifier, ids, notes = document_classifier(collection.engine, options.field, options.device)
-        vectors = collection.encoder.encode_documents([document.text for document in documents])
+        vectors = collection.encoder.encode_documents([compose(one.title, one.text) for one in documents])
         found = classifier.classify(collection._stored_form(vectors), options.min_confidence)
     rows = []
     for document, given in zip(documents, found, strict=True):

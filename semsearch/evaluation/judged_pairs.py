@@ -106,8 +106,13 @@ class PairFile:
                         raise DataError(f"{where}: the row has {len(row)} fields, where the header has {len(names)}.")
                     yield where, dict(zip(names, row, strict=True))
         except csv.Error as error:
-            hint = " If quotation marks are ordinary characters in this file, say --quotes no." if quotes else ""
-            raise DataError(f"{data.name}, line {number:,}: the row can't be read: {error}.{hint}") from None
+            hint = (
+                " If quotation marks are ordinary characters in this file, say --quotes no (in sts and similarity), or "
+                "make it TSV."
+            )
+            raise DataError(
+                f"{data.name}, line {number:,}: the row can't be read: {error}.{hint if quotes else ''}"
+            ) from None
 
 
 def _column(row: Mapping[str, Any], named: str | None, usual: tuple[str, ...], where: str) -> str:

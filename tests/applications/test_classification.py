@@ -154,3 +154,23 @@ def test_what_has_no_label_neither_votes_nor_is_counted_as_wrong(tmp_path):
         train.remove([document.id for document in train if isinstance(document.metadata.get("kind"), str)])
         with pytest.raises(UsageError, match=r"^0 documents .* two at least; there are: kind. documents left out, as"):
             train.classify(["flour"], "kind")
+
+
+def test_a_file_is_read_as_index_reads_one(tmp_path):
+    """So that all advice of its readers can be followed; titles count as those of the documents do."""
+    rows = [f"{text},{label}" for label, words in SUBJECTS.items() for text in words.split()]
+    (tmp_path / "train.csv").write_text("\n".join(["text,kind", *rows]) + "\n")
+    home = ["--home", tmp_path / "collections"]
+    assert run("index", tmp_path / "train.csv", "-m", tiny_model(tmp_path / "model"), *home).code == 0
+    (tmp_path / "new.csv").write_bytes("body,head\ngrün wave,flour oven dough\n".encode("cp1252"))
+    asked = ("classify", "train", tmp_path / "new.csv", "--field", "kind", *home)
+    ended = run(*asked, "--text", "body")
+    assert ended.code == 3
+    assert "--read encoding=cp1252" in ended.err
+    asked += ("--read", "encoding=cp1252")
+    ended = run(*asked)
+    assert ended.code == 3
+    assert "Say with --text which one holds the text" in ended.err
+    for titled, best in (((), "ocean"), (("--title", "head"), "bread")):
+        ended = run(*asked, "--text", "body", *titled, "--json")
+        assert [json.loads(line)["best"] for line in ended.lines] == [best]
