@@ -867,11 +867,11 @@ class Collection:
             UsageError: What is asked for makes no sense.
             MissingDependency: FAISS or scikit-learn is not installed.
         """
-        from semsearch.applications.cluster_labels import check_field, label
+        from semsearch.applications.cluster_labels import check_free, label
         from semsearch.applications.clusters import Grouping, document_clusters
 
         if label_as is not None:
-            check_field(label_as)
+            check_free(self.engine, label_as)
         found = document_clusters(self.engine, Grouping(method, count, min_score, min_size, seed), device, progress)
         if label_as is not None:
             label(self.engine, found, label_as)
@@ -908,11 +908,11 @@ class Collection:
             UsageError: What is asked for makes no sense, or no document has a date in `over`.
             MissingDependency: FAISS or scikit-learn is not installed.
         """
-        from semsearch.applications.cluster_labels import check_field, label
+        from semsearch.applications.cluster_labels import check_free, label
         from semsearch.applications.topics import TopicsWanted, document_topics
 
         if label_as is not None:
-            check_field(label_as)
+            check_free(self.engine, label_as)
         if over is not None:
             _check_field_name(over)
         wanted = TopicsWanted(method, count, min_score, min_size, seed, over)

@@ -13,6 +13,7 @@ from semsearch.applications.document_vectors import document_vectors
 from semsearch.arguments import kind_of
 from semsearch.engine import Engine
 from semsearch.errors import UsageError
+from semsearch.ingest.label_fields import ALL_LABELS, SOME_LABELS, keep_field, values_of_its_own
 from semsearch.scratch import gathered
 from semsearch.types import Metric
 from semsearch.vectors import score_each
@@ -30,12 +31,26 @@ def check_field(field: object) -> None:
         raise UsageError(f"labels go into a field of metadata with a name, such as 'topic', and not {field!r:.40}.")
 
 
+def check_free(engine: Engine, field: object) -> None:
+    """Refuse to write labels over values that are none.
+
+    Raises:
+        UsageError: `field` is no name of a field, or documents have values in it that no labels were.
+    """
+    check_field(field)
+    if own := values_of_its_own(engine, str(field)):
+        raise UsageError(
+            f"{own:,} documents have a '{field:.60}' of their own, which labels would replace: name another field."
+        )
+
+
 def label(engine: Engine, found: Clusters, field: str, names: Sequence[str] | None = None) -> int:
     """Write the number of its cluster, or its name, into a field of each document; of those in none the field goes.
 
     Returns:
         How many documents are in a cluster.
     """
+    keep_field(engine, field, ALL_LABELS)
     count = 0
     for cluster in range(-1, len(found)):
         ids = [found.ids[row] for row in np.flatnonzero(found.labels == cluster).tolist()]
@@ -93,6 +108,8 @@ def assign(engine: Engine, field: str, device: str = "auto") -> dict[str, Any]:
             nearest, scores = nearest_centre(gathered(vectors, new), centres, metric, device)
             near = scores >= needed[nearest]
             found = {ids[row]: known[at] for row, at in zip(new[near].tolist(), nearest[near].tolist(), strict=True)}
+    if found:
+        keep_field(engine, field, SOME_LABELS)
     for value in known:
         engine.update_metadata([one for one, given in found.items() if given == value], _setter(field, value))
     return found

@@ -74,7 +74,8 @@ def duplicates(options: DuplicatesOptions) -> int:
 
     The same text counts, nearly the same words (the Jaccard index of runs of five characters is at least 0.8), and the
     same meaning: each passage of both scores at least --min-score with one of the other. A document goes only for one
-    that stays and that it matches itself. Nothing is removed without --apply. The exit code is 1 if there is none.
+    that stays and that it matches itself. Nothing is removed without --apply; a file that changes later gives its
+    documents again, so run it behind 'sync'. The exit code is 1 if there is none.
 
     \b
     semsearch duplicates questions --borderline 20

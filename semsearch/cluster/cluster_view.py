@@ -183,14 +183,7 @@ class ClusterView:
 
     def vectors(self, keys: Keys) -> Vectors:
         """See `EngineView.vectors`."""
-        known = dict(self.nearest.vectors)
-        lacking = [key for key in dict.fromkeys(keys.tolist()) if key not in known]
-        for at in range(0, len(lacking), VECTOR_DOCUMENTS):
-            hits = list(self._store.of_keys(lacking[at : at + VECTOR_DOCUMENTS], VECTOR_FIELDS))
-            own = StoredVectors.of(hits, self.dim)
-            found = dict(zip(own.keys.tolist(), own.vectors, strict=True))
-            known |= found
-            self.nearest.remember(found, dict(zip(own.keys.tolist(), own.docs.tolist(), strict=True)))
+        known = self.nearest.of_keys(keys.tolist())
         if not len(keys):
             return np.empty((0, self.dim), dtype=np.float32)
         self._all_there(keys, known)

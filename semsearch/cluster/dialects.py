@@ -35,6 +35,7 @@ class ClusterDialect(ABC):
     flavour: str
     most_components: int  # of a vector
     left_out: Sequence[str] = ()  # of what is kept of a document as it was sent
+    flat = False  # whether it keeps vectors that no graph is built of
     light_sources = False  # whether texts are read without unpacking the vectors beside them
     changeable_settings: Mapping[str, Any] = {}  # of indexes of vectors, which decide on answers
 
@@ -51,8 +52,8 @@ class ClusterDialect(ABC):
         """Let go of all connections."""
 
     @abstractmethod
-    def vector_field(self, dim: int, metric: Metric, options: Mapping[str, int]) -> Clause:
-        """How a vector is mapped."""
+    def vector_field(self, dim: int, metric: Metric, graph: Mapping[str, int] | None) -> Clause:
+        """How a vector is mapped, by the options of its graph; None where it is `flat` and to have none."""
 
     @abstractmethod
     def nearest(self, query: Vectors, k: int, among: Clause) -> Clause:
@@ -128,10 +129,10 @@ class OpenSearchDialect(ClusterDialect):
         """See `ClusterDialect.close`."""
         self._client.close()
 
-    def vector_field(self, dim: int, metric: Metric, options: Mapping[str, int]) -> Clause:
+    def vector_field(self, dim: int, metric: Metric, graph: Mapping[str, int] | None) -> Clause:
         """See `ClusterDialect.vector_field`."""
         space = "l2" if metric == Metric.L2 else "innerproduct"
-        method = {"name": "hnsw", "engine": "lucene", "space_type": space, "parameters": dict(options)}
+        method = {"name": "hnsw", "engine": "lucene", "space_type": space, "parameters": dict(graph or {})}
         return {"type": "knn_vector", "dimension": dim, "doc_values": False, "method": method}
 
     def nearest(self, query: Vectors, k: int, among: Clause) -> Clause:
@@ -161,6 +162,7 @@ class ElasticsearchDialect(ClusterDialect):
     # found 0.918 where a tenth was left, and 0.805 where a twentieth was. By this they find all.
     changeable_settings: Mapping[str, Any] = {"dense_vector.hnsw_filter_heuristic": "fanout"}
     left_out = ("words", "codes")
+    flat = True
     light_sources = True
 
     def __init__(self, address: ClusterAddress) -> None:
@@ -214,11 +216,11 @@ class ElasticsearchDialect(ClusterDialect):
         """See `ClusterDialect.close`."""
         self._client.close()
 
-    def vector_field(self, dim: int, metric: Metric, options: Mapping[str, int]) -> Clause:
+    def vector_field(self, dim: int, metric: Metric, graph: Mapping[str, int] | None) -> Clause:
         """See `ClusterDialect.vector_field`; by its name, for the server's own choice is a quantised one."""
         similarity = "l2_norm" if metric == Metric.L2 else "max_inner_product"
-        graph = {"type": "hnsw", **options}
-        return {"type": "dense_vector", "dims": dim, "index": True, "similarity": similarity, "index_options": graph}
+        kind: Clause = {"type": "flat"} if graph is None else {"type": "hnsw", **graph}
+        return {"type": "dense_vector", "dims": dim, "index": True, "similarity": similarity, "index_options": kind}
 
     def nearest(self, query: Vectors, k: int, among: Clause) -> Clause:
         """See `ClusterDialect.nearest`."""

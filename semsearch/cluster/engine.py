@@ -298,7 +298,7 @@ class ClusterEngine:
             raise UsageError(
                 f"{self._connection.address.flavour} takes vectors of up to {most:,} components, not {dim}."
             )
-        options = IndexSpec.of(state.settings).options
+        graph = self._graph(IndexSpec.of(state.settings))
 
         def decided(now: StateOfCollection) -> Mapping[str, Any] | None:
             return {**now.source, "dim": now.dim or dim, "mapped": True}
@@ -308,7 +308,7 @@ class ClusterEngine:
             if state.dim != dim:
                 self._fit(state, entries)
                 return
-        map_vectors(self._connection, state.index, dim, Metric(state.settings["metric"]), _graph_options(options))
+        map_vectors(self._connection, state.index, dim, Metric(state.settings["metric"]), graph)
         self._state.change(decided)
 
     def _check_words(self, state: StateOfCollection) -> None:
@@ -375,15 +375,15 @@ class ClusterEngine:
         self,
         settings: Mapping[str, Any],
         transform: Callable[[Sequence[Mapping[str, Any]]], Sequence[Mapping[str, Any]]],
-        options: Mapping[str, Any] | None = None,
+        spec: IndexSpec | None = None,
         wanted: Callable[[StateOfCollection], bool] | None = None,
     ) -> None:
         """Put the documents, changed as `transform` says, into another index; the vectors stay what they are."""
         state = self._to_write()
         metric = Metric(state.settings["metric"])
-        chosen = _graph_options(IndexSpec.of(state.settings).options) if options is None else options
+        graph = self._graph(spec or IndexSpec.of(state.settings))
         change = IndexChange(
-            settings, state.dim, metric, chosen, WITH_VECTORS, transform, BATCH_DOCUMENTS, BUILDING_PATIENCE, wanted
+            settings, state.dim, metric, graph, WITH_VECTORS, transform, BATCH_DOCUMENTS, BUILDING_PATIENCE, wanted
         )
         SecondIndex(self._connection, self._state, self.name).change(change)
 
@@ -411,19 +411,25 @@ class ClusterEngine:
             raise UsageError(
                 f"a cluster's hnsw has no option {', '.join(unknown)}: there are M, ef_construction and k."
             )
-        passages = self.counts()[1]
-        if not passages or not _wanted(spec, passages):
-            self._set({WALK: None})
+        passages, graph = self.counts()[1], self._graph(spec)
+        walked = bool(passages) and _wanted(spec, passages)
+        depth = max(int(spec.options.get("k", LEAST_DEPTH)), 1)
+        settings = {WALK: {"k": depth, **_shown(graph or {}), "contract": None} if walked else None}
+        if passages and graph != self._graph(IndexSpec.of(self._read().settings)):
+            self._moved({**settings, "index": asdict(spec)}, lambda sources: sources, spec)
+        else:
+            self._set(settings)
+        if not walked:
             if spec.recall is None or spec.backend == "auto" or not passages:
                 return None
             return self._measured(spec, queries, exact=True)
-        before = self._read().settings
-        chosen = _graph_options(spec.options)
-        if chosen != _graph_options(IndexSpec.of(before).options):
-            self._moved({}, lambda sources: sources, chosen)
-        depth = max(int(spec.options.get("k", LEAST_DEPTH)), 1)
-        self._set({WALK: {"k": depth, **_shown(chosen), "contract": None}})
         return self._certified(spec, queries) if spec.recall is not None else None
+
+    def _graph(self, spec: IndexSpec) -> dict[str, int] | None:
+        """The options of the graph that the server is to build; None where it can do without and needs none."""
+        if spec.backend == "exact" and self._connection.dialect.flat:
+            return None
+        return {name: int(spec.options[name]) for name in GRAPH_OPTIONS if name in spec.options}
 
     def tune(self, spec: IndexSpec, queries: Vectors | Synthesis | None) -> Certificate:
         """See `Indexed.tune`."""
@@ -588,8 +594,8 @@ class ClusterEngine:
             return made
 
         settings = {**target, "calibration": None, WALK: None}
-        options = _graph_options(IndexSpec.of(state.settings).options)
-        change = IndexChange(settings, dim, metric, options, KEPT, transform, BATCH_DOCUMENTS)
+        graph = self._graph(IndexSpec.of(state.settings))
+        change = IndexChange(settings, dim, metric, graph, KEPT, transform, BATCH_DOCUMENTS)
         return SecondIndex(self._connection, self._state, self.name).change(change, progress)
 
 
@@ -600,11 +606,6 @@ def _spans(source: Mapping[str, Any]) -> list[tuple[int, int]]:
 def _wanted(spec: IndexSpec, passages: int) -> bool:
     """Whether searches are to walk the graph."""
     return spec.backend == "hnsw" or (spec.backend == "auto" and passages >= WALKED_PASSAGES)
-
-
-def _graph_options(options: Mapping[str, Any]) -> dict[str, int]:
-    """Those of `options` that a graph is built by."""
-    return {name: int(options[name]) for name in GRAPH_OPTIONS if name in options}
 
 
 def _shown(options: Mapping[str, int]) -> dict[str, int]:

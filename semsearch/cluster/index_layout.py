@@ -92,10 +92,10 @@ def document_index(
     return {"settings": {"index": settings}, "mappings": mappings, "aliases": {alias: {}}}
 
 
-def vector_mapping(dialect: ClusterDialect, dim: int, metric: Metric, options: Mapping[str, Any]) -> Clause:
-    """What maps the vectors of an index."""
-    chosen = {own: int(options.get(name, usual)) for name, (own, usual) in GRAPH_OPTIONS.items()}
-    field = dialect.vector_field(dim, metric, chosen)
+def vector_mapping(dialect: ClusterDialect, dim: int, metric: Metric, graph: Mapping[str, Any] | None) -> Clause:
+    """What maps the vectors of an index, with a graph of such options, or none."""
+    options = {own: int((graph or {}).get(name, usual)) for name, (own, usual) in GRAPH_OPTIONS.items()}
+    field = dialect.vector_field(dim, metric, None if graph is None else options)
     return {"properties": {"p": {"type": "nested", "dynamic": False, "properties": {"v": field}}}}
 
 

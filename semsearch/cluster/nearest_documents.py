@@ -32,6 +32,7 @@ BUCKETS = 20_000  # of a histogram of keys
 SEARCHES = 16  # sent together
 VECTOR_DOCUMENTS = 200  # whose vectors are read at once
 TEXTS_KEPT = 2000  # passages whose texts came with vectors; those of more are asked for
+VECTORS_KEPT = 64 << 20  # bytes of vectors that a view remembers
 QUERIES_STREAMED = 8  # from so many on, all vectors may be read once instead of scanned for each
 SCAN_COST, READ_COST = 0.012, 0.0002  # seconds: of a slice for a query, of a passage that is read
 FLOAT32_STEP = 2.0**-23  # of float32, relative: twice what one rounding may be off
@@ -66,6 +67,7 @@ class NearestDocuments:
         self._slices: dict[bytes, list[tuple[int, int, int]]] = {}  # of what a clause allows
         self.vectors: dict[int, Vectors] = {}  # that were read, by key
         self.docs: dict[int, int] = {}
+        self._keys: dict[int, list[int]] = {}  # of documents whose vectors were read, by their numbers
         self.sources: dict[int, Mapping[str, Any]] = {}  # of documents whose texts were read, by key
 
     @property
@@ -88,13 +90,14 @@ class NearestDocuments:
         if not self._extent.passages or not len(queries):
             return [_candidates(_NONE_FOUND, COMPARED_EXACTLY)] * len(queries)
         if allowed.keys is not None:
-            own = [StoredVectors.of(hits, self._dim) for hits in self._of_keys(allowed)]
+            own = [self._stored(hits) for hits in self._of_keys(allowed)]
             return [self._best(query, own, k, grouped, allowed, COMPARED_EXACTLY) for query in queries]
         slices = self._sliced(allowed)
-        if len(queries) >= QUERIES_STREAMED and (
-            len(queries) * len(slices) * SCAN_COST > sum(passages for _, _, passages in slices) * READ_COST
-        ):
-            return self._streamed(queries, k, allowed, grouped)
+        if len(queries) >= QUERIES_STREAMED:
+            passages = sum(of for _, _, of in slices)
+            read = min(len(queries) * _margined(k), passages)  # of what slices propose, each once
+            if len(queries) * len(slices) * SCAN_COST + read * READ_COST > passages * READ_COST:
+                return self._streamed(queries, k, allowed, grouped)
         return [self._scanned(query, k, allowed, grouped) for query in queries]
 
     # Through the graph
@@ -106,12 +109,14 @@ class NearestDocuments:
         if wanted > MOST_ASKED:
             return [self._scanned(query, k, allowed, grouped) for query in queries]
         depth = min(max(self.depth, wanted), MOST_ASKED)
+        along = len(queries) == 1  # what several queries find is read once
         for at in range(0, len(queries), SEARCHES):
             some = queries[at : at + SEARCHES]
-            bodies = [self._body(query, depth, wanted, allowed.clause, vectors=True) for query in some]
+            bodies = [self._body(query, depth, wanted, allowed.clause, vectors=along) for query in some]
             for query, said in zip(some, self._totals.searches(bodies), strict=True):
                 hits = said["hits"]["hits"]
-                own = self._best(query, [self._proposed(hits)], k, grouped, allowed, WALKED)
+                read = [self._proposed(hits)] if along else list(self._of_documents([_number(hit) for hit in hits]))
+                own = self._best(query, read, k, grouped, allowed, WALKED)
                 if len(hits) < wanted:
                     if len(own.keys) < k and not self._are_all(hits, allowed):
                         own = self._deeper(query, k, wanted, allowed, grouped)
@@ -142,7 +147,7 @@ class NearestDocuments:
                     break
                 text = {name: hit["_source"][name] for name in TEXT_FIELDS}
                 self.sources |= dict.fromkeys(text["keys"], text)
-        return StoredVectors.of(hits, self._dim)
+        return self._stored(hits)
 
     def _are_all(self, hits: Sequence[Any], allowed: DocumentFilter) -> bool:
         """Whether these are all documents that are allowed: walks end too soon, and filters leave few."""
@@ -161,7 +166,7 @@ class NearestDocuments:
             small = [(low, high) for low, high, passages in self._sliced(allowed) if passages < MOST_ASKED]
             for low, high, passages in self._sliced(allowed):
                 if passages >= MOST_ASKED:  # documents of thousands of passages
-                    read += [StoredVectors.of(hits, self._dim) for hits in self._pages(allowed, low, high)]
+                    read += [self._stored(hits) for hits in self._pages(allowed, low, high)]
             size = min(wanted, MOST_ASKED)
             for at in range(0, len(small), SEARCHES):
                 bodies = [
@@ -170,7 +175,7 @@ class NearestDocuments:
                 ]
                 for said in self._connection.searches(self._store.index, bodies):
                     hits = said["hits"]["hits"]
-                    own = [(self._value(hit["_score"]), int(hit["fields"]["num"][0])) for hit in hits]
+                    own = [(self._value(hit["_score"]), _number(hit)) for hit in hits]
                     proposed += own
                     if len(hits) == size and size < MOST_ASKED:
                         cut = max(cut, own[-1][0])
@@ -178,7 +183,7 @@ class NearestDocuments:
             best = proposed[:wanted]
             if len(proposed) > wanted:
                 cut = max(cut, proposed[wanted][0])
-            read += [StoredVectors.of(hits, self._dim) for hits in self._of_documents([num for _, num in best])]
+            read += self._of_documents([num for _, num in best])
             own_best = self._best(query, read, k, grouped, allowed, COMPARED_EXACTLY)
             if cut == -np.inf or not self._reaches(query, own_best, k, cut):
                 return own_best
@@ -188,7 +193,7 @@ class NearestDocuments:
         """The nearest of many queries over all vectors that are allowed, read once."""
         best = [_NONE_FOUND] * len(queries)
         for hits in self._pages(allowed, None, None):
-            some = StoredVectors.of(hits, self._dim)
+            some = self._stored(hits)
             for row, query in enumerate(queries):
                 scores = score_pairs(query, some.vectors, self._metric)
                 own = best[row]
@@ -258,8 +263,6 @@ class NearestDocuments:
             if allowed.keys is not None:
                 mask = np.array([key in allowed.keys for key in keys.tolist()], dtype=np.bool_)
                 keys, docs, vectors = keys[mask], docs[mask], vectors[mask]
-            own = keys.tolist()
-            self.remember(dict(zip(own, vectors, strict=True)), dict(zip(own, docs.tolist(), strict=True)))
             scores = score_pairs(query, vectors, self._metric)
             found = _Found(
                 np.concatenate([found.keys, keys]),
@@ -267,12 +270,6 @@ class NearestDocuments:
                 np.concatenate([found.scores, scores]),
             ).best(k, grouped)
         return _candidates(found, way)
-
-    def remember(self, vectors: Mapping[int, Vectors], docs: Mapping[int, int]) -> None:
-        """Keep what was read, by key, as long as it is not too much."""
-        if len(self.vectors) < MOST_ASKED:
-            self.vectors.update(vectors)
-            self.docs.update(docs)
 
     def _value(self, score: float) -> float:
         """What the server's score says of the product, or of minus the squared distance."""
@@ -299,16 +296,42 @@ class NearestDocuments:
 
     # Reading
 
+    def of_keys(self, keys: Sequence[int]) -> dict[int, Vectors]:
+        """The vectors of those of the passages that are there, by key."""
+        known = {key: self.vectors[key] for key in keys if key in self.vectors}
+        lacking = [key for key in dict.fromkeys(keys) if key not in known]
+        for at in range(0, len(lacking), VECTOR_DOCUMENTS):
+            own = self._stored(list(self._store.of_keys(lacking[at : at + VECTOR_DOCUMENTS], VECTOR_FIELDS)))
+            known.update(zip(own.keys.tolist(), own.vectors, strict=True))
+        return known
+
+    def _stored(self, hits: Sequence[Any]) -> StoredVectors:
+        """What hits say, remembered as long as it is not too much."""
+        read = StoredVectors.of(hits, self._dim)
+        if len(self.vectors) * self._dim * 4 < VECTORS_KEPT:
+            keys, docs = read.keys.tolist(), read.docs.tolist()
+            self._keys |= {doc: [] for doc in docs}
+            for key, doc in zip(keys, docs, strict=True):
+                self._keys[doc].append(key)
+            self.docs.update(zip(keys, docs, strict=True))
+            self.vectors.update(zip(keys, read.vectors, strict=True))
+        return read
+
     def _of_keys(self, allowed: DocumentFilter) -> Iterator[list[Any]]:
         keys = sorted(allowed.keys or ())
         for at in range(0, len(keys), VECTOR_DOCUMENTS):
             query = {"bool": {"filter": [allowed.clause, terms("keys", keys[at : at + VECTOR_DOCUMENTS])]}}
             yield self._read(query, VECTOR_DOCUMENTS)
 
-    def _of_documents(self, nums: Sequence[int]) -> Iterator[list[Any]]:
-        for at in range(0, len(nums), VECTOR_DOCUMENTS):
-            query = {"bool": {"filter": [IS_DOCUMENT, terms("num", nums[at : at + VECTOR_DOCUMENTS])]}}
-            yield self._read(query, VECTOR_DOCUMENTS)
+    def _of_documents(self, nums: Sequence[int]) -> Iterator[StoredVectors]:
+        known = [(key, num) for num in nums for key in self._keys.get(num, ())]
+        if known:
+            keys, docs = np.array(known, dtype=np.int64).T
+            yield StoredVectors(keys, docs, np.stack([self.vectors[key] for key, _ in known]))
+        lacking = [num for num in nums if num not in self._keys]
+        for at in range(0, len(lacking), VECTOR_DOCUMENTS):
+            query = {"bool": {"filter": [IS_DOCUMENT, terms("num", lacking[at : at + VECTOR_DOCUMENTS])]}}
+            yield self._stored(self._read(query, VECTOR_DOCUMENTS))
 
     def _read(self, query: Clause, size: int) -> list[Any]:
         return self._search({"size": size, "query": query, "_source": self._connection.dialect.source(VECTOR_FIELDS)})
@@ -321,6 +344,10 @@ class NearestDocuments:
 
 def _within(allowed: DocumentFilter, low: int, high: int) -> Clause:
     return {"bool": {"filter": [allowed.clause, {"range": {"first": {"gte": low, "lt": high}}}]}}
+
+
+def _number(hit: Any) -> int:
+    return int(hit["fields"]["num"][0])
 
 
 def _margined(k: int) -> int:

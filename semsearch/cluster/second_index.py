@@ -49,7 +49,7 @@ class IndexChange(NamedTuple):
         settings: That replace those of the collection.
         dim: Components of its vectors; 0 while nobody knows.
         metric: By which they are compared.
-        options: Of its graph.
+        graph: The options of its graph; None: it has none.
         fields: What of a document is read.
         transform: Makes documents of it of some that were read; those that it leaves out are not there any more.
         batch: Documents that it is given at once.
@@ -60,7 +60,7 @@ class IndexChange(NamedTuple):
     settings: Mapping[str, Any]
     dim: int
     metric: Metric
-    options: Mapping[str, Any]
+    graph: Mapping[str, Any] | None
     fields: Sequence[str]
     transform: TransformSources
     batch: int
@@ -103,7 +103,7 @@ class SecondIndex:
     def _begun(self, before: StateOfCollection, change: IndexChange) -> str:
         """The index that is filled: that of an earlier call that wanted the same, or a new one."""
         wanted = orjson.dumps(
-            {"settings": dict(change.settings), "dim": change.dim, "options": dict(change.options)},
+            {"settings": dict(change.settings), "dim": change.dim, "options": change.graph},
             option=orjson.OPT_SORT_KEYS,
         ).decode()
         there = before.source.get("second")
@@ -113,7 +113,7 @@ class SecondIndex:
             self._drop(there["index"])
         target, _ = made_index(self._connection, self._name, str(before.source["collection"]))
         if change.dim:
-            map_vectors(self._connection, target, change.dim, change.metric, change.options)
+            map_vectors(self._connection, target, change.dim, change.metric, change.graph)
         self._state.change(lambda state: {**state.source, "second": {"index": target, "wanted": wanted}})
         return target
 
@@ -273,10 +273,10 @@ def made_index(connection: ClusterConnection, name: str, uuid: str) -> tuple[str
 
 
 def map_vectors(
-    connection: ClusterConnection, index: str, dim: int, metric: Metric, options: Mapping[str, Any]
+    connection: ClusterConnection, index: str, dim: int, metric: Metric, graph: Mapping[str, Any] | None
 ) -> None:
     """Have an index take vectors of so many components."""
-    body = vector_mapping(connection.dialect, dim, metric, options)
+    body = vector_mapping(connection.dialect, dim, metric, graph)
     connection.ask("PUT", f"{quote(index)}/_mapping", body, wanted=DONE)
 
 

@@ -12,12 +12,23 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from itertools import islice
-from typing import Any, TypeVar
+from itertools import groupby, islice
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from semsearch.engine import JOINED, SPARSE, Engine, EngineView, IndexSpec, Origin, Settlement, SparseStore, SparseView
+from semsearch.engine import (
+    JOINED,
+    SPARSE,
+    Engine,
+    EngineView,
+    File,
+    IndexSpec,
+    Origin,
+    Settlement,
+    SparseStore,
+    SparseView,
+)
 from semsearch.errors import CollectionDamaged, CollectionExists, CollectionNotFound, ModelMismatch
 from semsearch.home import Home
 from semsearch.records import Entry, Record
@@ -39,6 +50,7 @@ OWN_SETTINGS = {
     JOINED,
 }
 COPIED_DOCUMENTS = 1024  # of a commit
+Registered: TypeAlias = tuple[int, dict[str, File]]  # the number of a source, and its files by name
 Batched = TypeVar("Batched")
 SHARED_INDEXES = ("auto", "exact", "hnsw")  # that every engine with an index has
 
@@ -60,7 +72,7 @@ def transfer(source: Engine, home: Home, name: str | None = None, progress: Call
     with source.view() as view:
         target = _begun(source, view, home, name or source.name)
         try:
-            _send(view, source, target, progress)
+            _send(view, source, target, _registered(source, target), progress)
             _send_sparse(view, source, target)
             _send_origins(source, target)
             count = _verify(view, source, target)
@@ -138,19 +150,30 @@ def _documents(view: EngineView) -> Iterator[tuple[Document, list[Span], Vectors
         yield waiting[0], waiting[1], np.stack(waiting[2])
 
 
-def _send(view: EngineView, source: Engine, target: Engine, progress: Callable[[int], None] | None) -> None:
+def _send(
+    view: EngineView,
+    source: Engine,
+    target: Engine,
+    sources: Mapping[str, Registered],
+    progress: Callable[[int], None] | None,
+) -> None:
     done, there = 0, set[str]()
     for entries in _entries(view, source):
         known = target.known([entry.record.document.id for entry in entries])
-        lacking, relabelled = [], []
+        origins = _origins(source, sources, [entry.record.document.id for entry in entries])
+        lacking: list[Entry] = []
+        relabelled: list[Record] = []
         for entry in entries:
             old = known.get(entry.record.document.id)
             if old is None or old.hash != entry.record.hash:
                 lacking.append(entry)
             elif old.metadata != entry.record.metadata:
                 relabelled.append(entry.record)
-        if lacking or relabelled:
-            target.put(lacking, relabelled)
+        for known_origin, some in groupby(lacking, key=lambda entry: entry.record.document.id in origins):
+            # an origin that comes later would write the document again
+            target.put(list(some), origin=origins.__getitem__ if known_origin else None)
+        if relabelled:
+            target.put([], relabelled)
         there.update(entry.record.document.id for entry in entries)
         done += len(entries)
         if progress is not None:
@@ -183,8 +206,28 @@ def _send_sparse(view: EngineView, source: Engine, target: Engine) -> None:
         target.put_sparse(keys, vectors[there], described["fingerprint"])
 
 
+def _registered(source: Engine, target: Engine) -> dict[str, Registered]:
+    """The sources of the collection, made known to the copy."""
+    specs = [json.dumps(facts, sort_keys=True, ensure_ascii=False) for facts in source.origins.sources()]
+    return {
+        spec: target.origins.register(spec, list(found[1]))
+        for spec in specs
+        if (found := source.origins.find(spec)) is not None
+    }
+
+
+def _origins(source: Engine, sources: Mapping[str, Registered], ids: Sequence[str]) -> dict[str, Origin]:
+    """Where documents are from, in the copy's numbers; of several sources the one that was registered first."""
+    places = source.origins.of(ids) if sources else {}
+    return {
+        identity: Origin(sources[spec][0], sources[spec][1][name].number, position)
+        for identity, (spec, name, position) in places.items()
+        if spec in sources and name in sources[spec][1]
+    }
+
+
 def _send_origins(source: Engine, target: Engine) -> None:
-    """Which source gave which document, so that the copy is kept in step with them."""
+    """Which source gave which document, as it is now, so that the copy is kept in step with them."""
     for facts in source.origins.sources():
         spec = json.dumps(facts, sort_keys=True, ensure_ascii=False)
         found = source.origins.find(spec)

@@ -16,6 +16,7 @@ from semsearch.engine import Engine, Origin
 from semsearch.errors import DataError, DimensionMismatch, EncodingFailed, ModelMismatch
 from semsearch.ingest.encoding_ahead import EncodingAhead
 from semsearch.ingest.identification import find_languages, with_language
+from semsearch.ingest.label_fields import label_fields, with_labels
 from semsearch.ingest.model_doubt import ModelDoubt
 from semsearch.ingest.objects import ObjectReader
 from semsearch.ingest.pictures import is_picture, pixels_of, reader_of_pictures, weight_of
@@ -250,6 +251,7 @@ class Ingestion:
         if self._under_way is not None and self._under_way.has(records):
             self._settle()
         known = self._engine.known(list(records))
+        records = with_labels(self._engine, records, known)
         unchanged = 0
         for identity, record in records.items():
             if not _same_content(record, known):
@@ -399,6 +401,10 @@ def add_precomputed(
                 if last[document.id] == place:  # of an id that comes twice, the last wins
                     entries.append(Entry(record, whole(document.text), vector))
         put = [entry.record.document for entry in entries]
+        if label_fields(engine.settings):
+            records = {document.id: entry.record for document, entry in zip(put, entries, strict=True)}
+            records = with_labels(engine, records, engine.known(list(records)))
+            entries = [entry._replace(record=records[entry.record.document.id]) for entry in entries]
         find_languages(engine, put)
         written = engine.put(entries, origin=origin)
         unchanged = len(entries) - written.added - written.changed

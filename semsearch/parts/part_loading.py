@@ -10,6 +10,7 @@ from semsearch.engine import fingerprint as fingerprint_of
 from semsearch.errors import ModelMismatch
 from semsearch.ingest.identification import find_languages
 from semsearch.ingest.ingestion import BATCH_CHARACTERS, BATCH_DOCUMENTS, IngestResult, Progress, check_splitting
+from semsearch.ingest.label_fields import with_labels
 from semsearch.ingest.model_doubt import ModelDoubt
 from semsearch.parts.part_folder import PartFolder
 from semsearch.records import Entry, Record
@@ -74,12 +75,14 @@ def _batches(folder: PartFolder) -> Iterator[list[Entry]]:
 def _sorted(engine: Engine, batch: list[Entry]) -> tuple[list[Entry], list[Record]]:
     """Those whose content is not stored, and those of which the metadata alone is other than what is stored."""
     known = engine.known([entry.record.document.id for entry in batch])
+    records = with_labels(engine, {entry.record.document.id: entry.record for entry in batch}, known)
     new: list[Entry] = []
     relabelled: list[Record] = []
     for entry in batch:
-        old = known.get(entry.record.document.id)
-        if old is None or old.hash != entry.record.hash:
+        record = records[entry.record.document.id]
+        old = known.get(record.document.id)
+        if old is None or old.hash != record.hash:
             new.append(entry)
-        elif old.metadata != entry.record.metadata:
-            relabelled.append(entry.record)
+        elif old.metadata != record.metadata:
+            relabelled.append(record)
     return new, relabelled

@@ -119,6 +119,47 @@ def test_new_documents_are_assigned(home):
         assert made.assign_clusters("topic") == {}
 
 
+def test_a_field_with_values_of_its_own_is_not_written_over(home):
+    with collection(home) as made:
+        made.update_metadata(["a0", "a1"], {"topic": "mine"})
+        for labels in (made.clusters, made.topics):
+            with pytest.raises(UsageError, match=r"2 documents have a 'topic' of their own.*name another field"):
+                labels(label_as="topic")
+        assert made.get(["a0"])[0].metadata == {"year": 1, "topic": "mine"}
+        made.clusters(min_score=0.99, min_size=3, label_as="group")
+        made.clusters(min_score=0.99, min_size=3, label_as="group")  # labels may be replaced by labels
+        assert made.get(["b90"])[0].metadata == {"year": 1, "group": 1}
+
+
+def test_labels_stay_with_the_content_that_they_were_made_for(home):
+    with collection(home) as made:
+        made.clusters(min_score=0.99, min_size=3, label_as="topic")
+        texts = {"a0": "text a0", "a1": "text a1", "b90": "other", "b91": "text b91"}
+        metadata = {"b91": {"topic": "own"}}
+        made.add(
+            [semsearch.Document(name, text, metadata=metadata.get(name, {"year": 2})) for name, text in texts.items()],
+            vectors=turned([0, 5, 90, 91]),
+        )
+        assert {name: made.get([name])[0].metadata for name in texts} == {
+            "a0": {"year": 2, "topic": 0},
+            "a1": {"year": 2},  # its vector is another
+            "b90": {"year": 2},
+            "b91": {"topic": "own"},
+        }
+
+
+def test_labels_that_complete_a_field_stay_and_leave_it_what_it_was(home):
+    with collection(home) as made:
+        made.update_metadata(["a0", "a1"], {"subject": "mine"})
+        assert made.assign_clusters("subject") == {}
+        made.update_metadata(["a0", "a5"], {"subject": "mine"})
+        assert "a3" in made.assign_clusters("subject")
+        made.add([semsearch.Document("a3", "text a3")], vectors=turned([3]))
+        assert made.get(["a3"])[0].metadata == {"subject": "mine"}
+        with pytest.raises(UsageError, match="of their own"):
+            made.clusters(label_as="subject")
+
+
 @pytest.mark.parametrize(("value", "told"), [(True, "true"), ([1], "a list"), (0.5, "a number")])
 def test_what_is_no_label_is_not_overwritten(home, value, told):
     with collection(home) as made:

@@ -326,6 +326,61 @@ def test_walks_with_a_filter_go_through_what_it_leaves_out(server, cats):
     assert of(cats.engine._read().index) == "fanout"
 
 
+@pytest.mark.parametrize("index", ["exact", "hnsw"])
+def test_what_several_questions_find_is_read_once(url, monkeypatch, index):
+    read, reading = [], nearest_documents.StoredVectors.of
+
+    def counted(hits, dim):
+        read.extend(hit["_source"]["num"] for hit in hits)
+        return reading(hits, dim)
+
+    monkeypatch.setattr(nearest_documents.StoredVectors, "of", counted)
+    monkeypatch.setattr(nearest_documents, "READ_COST", 1e9)  # else all are read at once
+    vectors = np.random.default_rng(4).standard_normal((400, 8)).astype(np.float32)
+    with semsearch.create("many", home=url, encoder=None, dim=8, index=index) as collection:
+        collection.add([Document(str(number), f"text {number}") for number in range(400)], vectors=vectors)
+        if index == "hnsw":
+            collection.reindex("hnsw")
+        read.clear()
+        found = collection.search_many(vectors=vectors[:7], k=40)
+        assert len(read) == len(set(read)) < 400
+        one_by_one = [collection.search(vector=vector, k=40) for vector in vectors[:7]]
+        assert [[(h.id, h.score) for h in hits] for hits in found] == [
+            [(h.id, h.score) for h in hits] for hits in one_by_one
+        ]
+        assert len(read) > 7 * 40
+
+
+def test_no_graph_is_built_for_a_collection_that_is_searched_exactly(url):
+    """Where the server can do without; another index moves it into one with a graph, and back."""
+    flat = url.startswith("elasticsearch")
+
+    def kind(collection):
+        connection, index = collection.engine._connection, collection.engine._read().index
+        (said,) = connection.ask("GET", f"{index}/_mapping").body.values()
+        field = said["mappings"]["properties"]["p"]["properties"]["v"]
+        return field["index_options"]["type"] if flat else field["method"]["name"]
+
+    vectors = np.random.default_rng(4).standard_normal((300, 8)).astype(np.float32)
+    with semsearch.create("many", home=url, encoder=None, dim=8, index="exact") as collection:
+        collection.add([Document(str(number), f"text {number}") for number in range(300)], vectors=vectors)
+        assert kind(collection) == ("flat" if flat else "hnsw")
+        truth = collection.search_many(vectors=vectors[:20], k=10)
+        index = collection.engine._read().index
+        for wanted, mapped, way in (("hnsw", "hnsw", "index"), ("exact", "flat" if flat else "hnsw", "exact")):
+            collection.reindex(wanted)
+            assert (collection.engine._read().index != index) is flat
+            index = collection.engine._read().index
+            assert kind(collection) == mapped
+            assert collection.info()["index"]["backend"] == wanted
+            found = collection.search_many(vectors=vectors[:20], k=10)
+            assert {hit.found for hits in found for hit in hits} == {(way,)}
+            assert [[(h.id, h.score) for h in hits] for hits in found] == [
+                [(h.id, h.score) for h in hits] for hits in truth
+            ]
+        assert collection.check() == []
+
+
 @pytest.mark.parametrize("metric", list(Metric))
 def test_exact_is_exact_in_slices_and_streamed(url, monkeypatch, metric):
     """Also where a document has more passages than a slice takes, and with ties at the cut."""
@@ -342,9 +397,10 @@ def test_exact_is_exact_in_slices_and_streamed(url, monkeypatch, metric):
                 assert len(view.nearest._sliced(UNFILTERED)) > 1
                 few = DocumentFilter(({"range": {"num": {"lte": 40}}},))
                 assert [passages for _, _, passages in view.nearest._sliced(few)] == [40]
+            monkeypatch.setattr(nearest_documents, "SCAN_COST", 1.0)
             monkeypatch.setattr(nearest_documents, "READ_COST", 0.0)
             many = collection.search_many(vectors=queries, k=30, exact=True, where=where)
-            monkeypatch.setattr(nearest_documents, "READ_COST", 1e9)
+            monkeypatch.setattr(nearest_documents, "SCAN_COST", -1.0)
             assert many == collection.search_many(vectors=queries, k=30, exact=True, where=where)
         collection.reindex("hnsw")
         walked = collection.search_many(vectors=queries, k=10)

@@ -77,6 +77,25 @@ def test_sources_come_along(animals, there, tmp_path):
         assert (synced.removed, synced.changes.unchanged) == (1, 1)
 
 
+def test_a_document_is_written_once_together_with_where_it_is_from(animals, there, tmp_path, monkeypatch):
+    """In an engine that keeps both together, an origin that comes later writes all of the document again."""
+    (tmp_path / "a.jsonl").write_text('{"id": "one", "text": "first"}\n{"id": "two", "text": "second"}\n')
+    animals.add_from(tmp_path / "a.jsonl")
+    animals.add([Document("last", "in no file")])
+    kept, send = [], transfer._send
+
+    def noted(view, source, target, *more):
+        send(view, source, target, *more)
+        kept.append(target.origins.of(["one", "two", "cat", "last"]))
+
+    monkeypatch.setattr(transfer, "_send", noted)
+    semsearch.copy("animals", there)
+    assert kept == [animals.engine.origins.of(["one", "two", "cat", "last"])]
+    assert set(kept[0]) == {"one", "two"}
+    with semsearch.open("animals", home=there, encoder=HashEncoder()) as copied:
+        assert everything(copied) == everything(animals)
+
+
 def test_vectors_that_were_given_keep_their_hash(there):
     with semsearch.create("given", encoder=None, dim=4, metric="dot") as given:
         documents = [Document(str(number), f"text {number}") for number in range(9)]
@@ -119,8 +138,8 @@ def test_one_that_was_begun_with_another_model_is_not_gone_on_with(animals, ther
 def test_what_is_not_the_same_in_the_end_is_told(animals, there, monkeypatch):
     send = transfer._send
 
-    def altered(view, source, target, progress):
-        send(view, source, target, progress)
+    def altered(view, source, target, *more):
+        send(view, source, target, *more)
         target.put([in_passages(Document("book", "another book"), 2)])
 
     monkeypatch.setattr(transfer, "_send", altered)

@@ -82,3 +82,35 @@ class ApplicationsContract:
                 (document,) = notes.get(["d03"])
                 pages.append((document.metadata["topic"], document.metadata["cluster"]))
         assert pages[:3] == pages[3:]
+
+    def test_labels_stay_when_a_source_is_read_again_and_new_documents_get_theirs(self, places, tmp_path):
+        pytest.importorskip("faiss")
+        file = tmp_path / "notes.jsonl"
+        lines = [json.dumps({"id": one.id, "text": one.text, "subject": one.metadata["subject"]}) for one in DOCUMENTS]
+        first, rest = lines[:30], lines[30:]
+        for home in places:
+            asked = ("--home", home)
+            encoder = ("--encoder", str(tmp_path / "model"))
+            file.write_text("\n".join(first))
+            assert run("index", file, "--name", "read", *encoder, *asked).code == 0
+            labels = ("clusters", "read", "--label-as", "topic")
+            assert run(*labels, "--method", "kmeans", "--count", 3, *asked).code == 0
+            own = run("clusters", "read", "--label-as", "subject", *asked)
+            assert (own.code, "30 documents have a 'subject' of their own" in own.err) == (2, True)
+            with semsearch.open("read", home=home) as read:
+                before = {document.id: document.metadata["topic"] for document in read.documents()}
+            changed = json.loads(first[0]) | {"text": "quite another text"}
+            file.write_text("\n".join([json.dumps(changed), *first[1:], *rest]))
+            assert f"would add {len(rest)}, change 1, remove 0" in run("sync", "read", "--dry-run", *asked).err
+            assert run("sync", "read", *asked).code == 0
+            with semsearch.open("read", home=home) as read:
+                topics = {document.id: document.metadata.get("topic") for document in read.documents()}
+            new = {json.loads(line)["id"] for line in rest} | {changed["id"]}
+            assert topics == {identity: None if identity in new else before[identity] for identity in topics}
+            assert run(*labels, "--assign", *asked).code == 0
+            with semsearch.open("read", home=home) as read:
+                topics = {document.id: document.metadata.get("topic") for document in read.documents()}
+            assert {name: topic for name, topic in topics.items() if name not in new} == {
+                name: topic for name, topic in before.items() if name not in new
+            }
+            assert sum(topics[name] is not None for name in new) > len(new) / 2

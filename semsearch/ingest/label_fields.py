@@ -1,0 +1,58 @@
+"""Fields of metadata that semsearch writes labels into: they stay when their documents are read again.
+
+A source knows nothing of labels that were written into its documents. One whose content is what is stored keeps them;
+one whose content changed has none until it is labelled anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final, Literal
+
+from semsearch.engine import Engine, Settings
+from semsearch.records import Known, Record
+from semsearch.search.where import Exists
+
+LABEL_SETTING = "labels in "  # of a setting: one a field, so that two writers of two fields never undo each other's
+ALL_LABELS: Final = "all"  # every value of the field is a label
+SOME_LABELS: Final = "some"  # it had values of its own, by which the other documents were labelled
+
+
+def label_fields(settings: Settings) -> set[str]:
+    """Those of a collection with these settings."""
+    return {
+        name.removeprefix(LABEL_SETTING) for name, how in settings.items() if how and name.startswith(LABEL_SETTING)
+    }
+
+
+def keep_field(engine: Engine, field: str, how: Literal["all", "some"]) -> None:
+    """Commit that `field` has labels from now on; one of which all are stays so."""
+    if engine.settings.get(LABEL_SETTING + field) not in (ALL_LABELS, how):
+        engine.set(LABEL_SETTING + field, how)
+
+
+def values_of_its_own(engine: Engine, field: str) -> int:
+    """How many documents have a value in `field` that labels would replace."""
+    with engine.view() as view:
+        return 0 if view.settings.get(LABEL_SETTING + field) == ALL_LABELS else view.count(Exists(field))
+
+
+def with_labels(engine: Engine, records: Mapping[str, Record], known: Mapping[str, Known]) -> dict[str, Record]:
+    """`records` by id, those whose content is stored with the stored labels that they lack."""
+    kept = dict(records)
+    others = [
+        identity
+        for identity, record in records.items()
+        if (old := known.get(identity)) is not None and old.hash == record.hash and old.metadata != record.metadata
+    ]
+    fields = label_fields(engine.settings) if others else set()
+    for identity in others if fields else ():
+        record, stored = records[identity], json.loads(known[identity].metadata)
+        given = record.document.metadata
+        labels = {name: stored[name] for name in fields & stored.keys() - given.keys()}
+        if labels:
+            document = replace(record.document, metadata={**given, **labels})
+            kept[identity] = Record.of(document, checked=True)._replace(hash=record.hash)
+    return kept
