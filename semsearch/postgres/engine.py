@@ -501,11 +501,13 @@ class PostgresEngine:
         """See `Maintained.repair`."""
         with self._writing() as session:
             done = integrity.mended(session, self.name, read_state(session), read_settings(session), encode)
+        walked = self.settings.get(graph.GRAPH) is not None
         with self._session() as session:
-            broken = self.settings.get(graph.GRAPH) is not None and not graph.is_whole(session)
+            broken = graph.is_half(session) or (walked and not graph.graphs(session))
         if broken:
             self.rebuild(IndexSpec.of(self.settings), queries())
-            done.append("built the index anew")
+            again = self.settings.get(graph.GRAPH) is not None
+            done.append("built the index anew" if again else "took away the half of a graph")
         return done
 
     def compact(self) -> Compacted:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -92,7 +92,12 @@ def build(session: DatabaseSession, metric: Metric, dim: int, options: Mapping[s
         except (psycopg.errors.InsufficientResources, psycopg.errors.DiskFull):  # no memory for several processes
             session.execute(f"DROP INDEX IF EXISTS graph_{number}".encode())
             session.execute(b"SELECT set_config('max_parallel_maintenance_workers', '0', false)")
-            session.execute(statement)
+            try:
+                session.execute(statement)
+            except psycopg.Error:
+                with suppress(psycopg.Error):  # else `repair` takes it away
+                    drop(session, [f"graph_{number}"])
+                raise
     drop(session, before)
     session.execute(b"ANALYZE passages")
     return {"ef": int(options.get("ef", EF)), **chosen, "contract": None}
@@ -149,6 +154,12 @@ def drop(session: DatabaseSession, names: list[str]) -> None:
     """Take graphs away."""
     for name in names:
         session.execute(f"DROP INDEX IF EXISTS {name}".encode())
+
+
+def is_half(session: DatabaseSession) -> bool:
+    """Whether there is what an interrupted build left, and nobody builds it now."""
+    under_way = b"SELECT count(*) FROM pg_stat_progress_create_index WHERE relid = 'passages'::regclass"
+    return bool(graphs(session)) and not is_whole(session) and not one(session, under_way)
 
 
 def is_whole(session: DatabaseSession) -> bool:

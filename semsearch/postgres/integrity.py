@@ -62,7 +62,7 @@ def problems(session: DatabaseSession, name: str, state: StateRow, settings: Set
         yield Problem("documents", f"{_named(lost)} has no passage, so that nothing finds it", fix)
     if state.dim is not None and (count := one(session, _OF_DIM, (state.dim,))):
         yield Problem("vectors", f"{count} have other components than {state.dim}", fix)
-    if graph.graphs(session) and not graph.is_whole(session):
+    if graph.is_half(session):
         yield Problem("index", "the building of a graph was interrupted, and its half slows writers", fix)
     elif settings.get(graph.GRAPH) is not None and not graph.graphs(session):
         yield Problem("index", "the graph is missing: searches scan", fix)

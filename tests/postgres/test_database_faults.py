@@ -8,6 +8,8 @@ import pytest
 
 pytest.importorskip("psycopg", reason="the extra 'postgres' is not installed")
 
+import psycopg
+
 import semsearch
 from semsearch.errors import (
     CollectionError,
@@ -301,6 +303,21 @@ def test_a_graph_is_built_in_memory_where_nobody_said_how_much_it_may_take(url, 
             collection.reindex("hnsw", {"M": 4, "ef_construction": 8})
             monkeypatch.undo()
         assert ("does not fit into the memory" in caplog.text) == told
+
+
+@pytest.mark.parametrize("walked", [False, True])
+def test_the_half_of_a_graph_is_told_and_taken_away(cats, walked):
+    if walked:
+        cats.reindex("hnsw")
+    with cats.engine._connections.session() as session:
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            session.execute("CREATE UNIQUE INDEX CONCURRENTLY graph_7 ON passages ((1))")
+        assert "graph_7" in graph.graphs(session)
+    (problem,) = cats.check()
+    assert (problem.part, problem.fix) == ("index", "semsearch repair cats")
+    assert cats.repair() == ["built the index anew" if walked else "took away the half of a graph"]
+    assert cats.check(deep=True) == []
+    assert cats.info()["index"]["backend"] == ("hnsw" if walked else "exact")
 
 
 def test_a_vector_that_a_half_can_not_hold_is_kept(url):
