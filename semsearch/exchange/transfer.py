@@ -50,7 +50,7 @@ OWN_SETTINGS = {
     JOINED,
 }
 COPIED_DOCUMENTS = 1024  # of a commit
-Registered: TypeAlias = tuple[int, dict[str, File]]  # the number of a source, and its files by name
+KnownSource: TypeAlias = tuple[int, dict[str, File]]  # the number of a source, and its files by name
 Batched = TypeVar("Batched")
 SHARED_INDEXES = ("auto", "exact", "hnsw")  # that every engine with an index has
 
@@ -154,7 +154,7 @@ def _send(
     view: EngineView,
     source: Engine,
     target: Engine,
-    sources: Mapping[str, Registered],
+    sources: Mapping[str, KnownSource],
     progress: Callable[[int], None] | None,
 ) -> None:
     done, there = 0, set[str]()
@@ -206,7 +206,7 @@ def _send_sparse(view: EngineView, source: Engine, target: Engine) -> None:
         target.put_sparse(keys, vectors[there], described["fingerprint"])
 
 
-def _registered(source: Engine, target: Engine) -> dict[str, Registered]:
+def _registered(source: Engine, target: Engine) -> dict[str, KnownSource]:
     """The sources of the collection, made known to the copy."""
     specs = [json.dumps(facts, sort_keys=True, ensure_ascii=False) for facts in source.origins.sources()]
     return {
@@ -216,7 +216,7 @@ def _registered(source: Engine, target: Engine) -> dict[str, Registered]:
     }
 
 
-def _origins(source: Engine, sources: Mapping[str, Registered], ids: Sequence[str]) -> dict[str, Origin]:
+def _origins(source: Engine, sources: Mapping[str, KnownSource], ids: Sequence[str]) -> dict[str, Origin]:
     """Where documents are from, in the copy's numbers; of several sources the one that was registered first."""
     places = source.origins.of(ids) if sources else {}
     return {
