@@ -22,7 +22,7 @@ from semsearch.cluster.collection_state import CollectionState, StateOfCollectio
 from semsearch.cluster.dialects import RequestTimeout
 from semsearch.cluster.document_frequencies import DocumentFrequencies
 from semsearch.cluster.document_store import DocumentStore, IndexReplaced, relabelled
-from semsearch.cluster.index_layout import CLUSTER_SCHEMA, GRAPH_OPTIONS, source_of, word_source
+from semsearch.cluster.index_layout import CLUSTER_SCHEMA, GRAPH_OPTIONS, graph_options, source_of, word_source
 from semsearch.cluster.index_totals import IndexTotals
 from semsearch.cluster.nearest_documents import LEAST_DEPTH
 from semsearch.cluster.second_index import (
@@ -298,7 +298,7 @@ class ClusterEngine:
             raise UsageError(
                 f"{self._connection.address.flavour} takes vectors of up to {most:,} components, not {dim}."
             )
-        graph = self._graph(IndexSpec.of(state.settings))
+        graph = graph_options(self._connection.dialect, IndexSpec.of(state.settings))
 
         def decided(now: StateOfCollection) -> Mapping[str, Any] | None:
             return {**now.source, "dim": now.dim or dim, "mapped": True}
@@ -381,7 +381,7 @@ class ClusterEngine:
         """Put the documents, changed as `transform` says, into another index; the vectors stay what they are."""
         state = self._to_write()
         metric = Metric(state.settings["metric"])
-        graph = self._graph(spec or IndexSpec.of(state.settings))
+        graph = graph_options(self._connection.dialect, spec or IndexSpec.of(state.settings))
         change = IndexChange(
             settings, state.dim, metric, graph, WITH_VECTORS, transform, BATCH_DOCUMENTS, BUILDING_PATIENCE, wanted
         )
@@ -411,11 +411,11 @@ class ClusterEngine:
             raise UsageError(
                 f"a cluster's hnsw has no option {', '.join(unknown)}: there are M, ef_construction and k."
             )
-        passages, graph = self.counts()[1], self._graph(spec)
+        passages, graph = self.counts()[1], graph_options(self._connection.dialect, spec)
         walked = bool(passages) and _wanted(spec, passages)
         depth = max(int(spec.options.get("k", LEAST_DEPTH)), 1)
         settings = {WALK: {"k": depth, **_shown(graph or {}), "contract": None} if walked else None}
-        if passages and graph != self._graph(IndexSpec.of(self._read().settings)):
+        if passages and graph != graph_options(self._connection.dialect, IndexSpec.of(self._read().settings)):
             self._moved({**settings, "index": asdict(spec)}, lambda sources: sources, spec)
         else:
             self._set(settings)
@@ -424,12 +424,6 @@ class ClusterEngine:
                 return None
             return self._measured(spec, queries, exact=True)
         return self._certified(spec, queries) if spec.recall is not None else None
-
-    def _graph(self, spec: IndexSpec) -> dict[str, int] | None:
-        """The options of the graph that the server is to build; None where it can do without and needs none."""
-        if spec.backend == "exact" and self._connection.dialect.flat:
-            return None
-        return {name: int(spec.options[name]) for name in GRAPH_OPTIONS if name in spec.options}
 
     def tune(self, spec: IndexSpec, queries: Vectors | Synthesis | None) -> Certificate:
         """See `Indexed.tune`."""
@@ -594,7 +588,7 @@ class ClusterEngine:
             return made
 
         settings = {**target, "calibration": None, WALK: None}
-        graph = self._graph(IndexSpec.of(state.settings))
+        graph = graph_options(self._connection.dialect, IndexSpec.of(state.settings))
         change = IndexChange(settings, dim, metric, graph, KEPT, transform, BATCH_DOCUMENTS)
         return SecondIndex(self._connection, self._state, self.name).change(change, progress)
 

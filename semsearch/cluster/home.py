@@ -16,7 +16,7 @@ from semsearch.cluster.cluster_origins import ClusterOrigins
 from semsearch.cluster.collection_state import CollectionState, state_id
 from semsearch.cluster.engine import WALK, ClusterEngine
 from semsearch.cluster.index_creation import create_index
-from semsearch.cluster.index_layout import CLUSTER_SCHEMA, home_index
+from semsearch.cluster.index_layout import CLUSTER_SCHEMA, graph_options, home_index
 from semsearch.cluster.second_index import made_index, map_vectors, point_alias
 from semsearch.engine import IndexSpec
 from semsearch.errors import CollectionExists, StorageError, UsageError
@@ -63,8 +63,8 @@ class ClusterHome(Home):
             index, _ = made_index(connection, name, own)
             try:
                 if dim is not None:
-                    options = IndexSpec.of(settings).options if "index" in settings else {}
-                    map_vectors(connection, index, dim, Metric(settings["metric"]), options)
+                    graph = graph_options(connection.dialect, IndexSpec.of(settings)) if "index" in settings else {}
+                    map_vectors(connection, index, dim, Metric(settings["metric"]), graph)
                 state = CollectionState(connection, name, own)
                 source = {
                     "kind": "collection",

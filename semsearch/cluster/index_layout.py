@@ -12,7 +12,7 @@ import numpy as np
 from semsearch.cluster.coded_words import HOLE, SEAM, coded_text, packed_codes
 from semsearch.cluster.dialects import Clause, ClusterDialect
 from semsearch.cluster.metadata_tokens import field_tokens
-from semsearch.engine import Origin
+from semsearch.engine import IndexSpec, Origin
 from semsearch.records import Entry, Record
 from semsearch.search.document_words import Worded
 from semsearch.search.languages import Languages
@@ -90,6 +90,13 @@ def document_index(
     kept = {"excludes": list(dialect.left_out)}
     mappings = {"_meta": {"semsearch": dict(meta)}, "dynamic": False, "_source": kept, "properties": properties}
     return {"settings": {"index": settings}, "mappings": mappings, "aliases": {alias: {}}}
+
+
+def graph_options(dialect: ClusterDialect, spec: IndexSpec) -> dict[str, int] | None:
+    """Those of the graph that a server is to build; None where it can do without one and none is needed."""
+    if spec.backend == "exact" and dialect.flat:
+        return None
+    return {name: int(spec.options[name]) for name in GRAPH_OPTIONS if name in spec.options}
 
 
 def vector_mapping(dialect: ClusterDialect, dim: int, metric: Metric, graph: Mapping[str, Any] | None) -> Clause:
