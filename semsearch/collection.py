@@ -23,7 +23,7 @@ from semsearch.search.fields import composed, listed_fields
 from semsearch.search.languages import languages_of, named, to_be_found
 from semsearch.types import Document, Hits
 from semsearch.validation import check_text
-from semsearch.vectors import stored_form
+from semsearch.vectors import one_row, stored_form
 
 # What only writing, or a search, needs is imported by the methods that do it: opening takes a third of the time so.
 if TYPE_CHECKING:
@@ -671,7 +671,7 @@ class Collection:
 
             vector = vector_of_image(self.encoder, image, query)
         if vector is not None:
-            vector = np.asarray(list(vector) if isinstance(vector, Iterator) else vector)[None]
+            vector = one_row(vector)
         queries = None if query is None else [query]
         return self._searcher.search(queries, vector, Request.of(k, options), timings)[0]
 

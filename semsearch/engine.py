@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from semsearch.sparse_vectors import SparseEncoder, SparseVectors
 
 SPARSE = "sparse"  # the setting that tells the sparse model, where there is one
+COPIED_FROM = "copied_from"  # the setting that says that a copy is not done, and of which collection it is
 JOINED = "joined"  # the setting that says that somebody else than its maker began to fill a collection
 Allowed: TypeAlias = Any  # the passages that may be found, in an engine's own form: a mask, a clause of SQL, …
 Settings: TypeAlias = Mapping[str, Any]  # JSON values by name

@@ -90,6 +90,18 @@ def _unmasked(given: Any, what: str, row: int = 0) -> Any:
     return given
 
 
+def one_row(vector: Any) -> NDArray[Any]:
+    """A single vector as an array `(1, dim)` of the numbers that it has.
+
+    Raises:
+        DataError: numpy can't take it, or a value is masked.
+    """
+    try:
+        return np.asarray(_plain(vector, "the vector"))[None]
+    except (TypeError, ValueError, RuntimeError) as error:  # the last is torch's
+        raise DataError(f"the vector must be an array of numbers of shape (dim,); got {error}.") from error
+
+
 def in_range(vectors: Vectors, largest: float = MAX_COMPONENT) -> bool:
     """Whether all of an array is within ±`largest`; NaN is not."""
     # the sum of squares takes half of the time, of a query a fifth, and is seldom large; `vdot` warns of no overflow

@@ -13,7 +13,7 @@ from semsearch.applications.document_vectors import document_vectors
 from semsearch.arguments import kind_of
 from semsearch.engine import Engine
 from semsearch.errors import UsageError
-from semsearch.ingest.label_fields import ALL_LABELS, SOME_LABELS, keep_field, values_of_its_own
+from semsearch.ingest.label_fields import ALL_LABELS, SOME_LABELS, keep_field, label_fields, values_of_its_own
 from semsearch.scratch import gathered
 from semsearch.types import Metric
 from semsearch.vectors import score_each
@@ -40,18 +40,23 @@ def check_free(engine: Engine, field: object) -> None:
     check_field(field)
     if own := values_of_its_own(engine, str(field)):
         raise UsageError(
-            f"{own:,} documents have a '{field:.60}' of their own, which labels would replace: name another field."
+            f"{own:,} documents have a '{field:.60}', and not all of them as a label that was written here: labels "
+            "would replace what is their own. Name another field."
         )
 
 
 def label(engine: Engine, found: Clusters, field: str, names: Sequence[str] | None = None) -> int:
     """Write the number of its cluster, or its name, into a field of each document; of those in none the field goes.
 
+    Where there is no cluster at all, nothing is written.
+
     Returns:
         How many documents are in a cluster.
     """
-    keep_field(engine, field, ALL_LABELS)
     count = 0
+    if not len(found):
+        return count
+    keep_field(engine, field, ALL_LABELS)
     for cluster in range(-1, len(found)):
         ids = [found.ids[row] for row in np.flatnonzero(found.labels == cluster).tolist()]
         value = None if cluster < 0 else cluster if names is None else names[cluster]
@@ -108,7 +113,7 @@ def assign(engine: Engine, field: str, device: str = "auto") -> dict[str, Any]:
             nearest, scores = nearest_centre(gathered(vectors, new), centres, metric, device)
             near = scores >= needed[nearest]
             found = {ids[row]: known[at] for row, at in zip(new[near].tolist(), nearest[near].tolist(), strict=True)}
-    if found:
+    if found and field not in label_fields(engine.settings):
         keep_field(engine, field, SOME_LABELS)
     for value in known:
         engine.update_metadata([one for one, given in found.items() if given == value], _setter(field, value))

@@ -54,6 +54,8 @@ def copy(name: str, to: str, new_name: str | None, home: str | None) -> int:
     semsearch copy corpus --to postgresql://user@host/database
     semsearch copy corpus --home postgresql://user@host/database --to ~/search
     """
+    if not to.strip():
+        raise UsageError("--to needs the home that the copy goes to: a folder, or a URL.")
     place = Home.of(to)
     count = semsearch.copy(
         name, place, home=home, new_name=new_name, progress=lambda done: say(f"{done:,} documents are there")

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 
 from semsearch.engine import (
+    COPIED_FROM,
     JOINED,
     SPARSE,
     Engine,
@@ -36,7 +37,6 @@ from semsearch.types import Document, Span, Vectors
 
 log = logging.getLogger("semsearch")
 
-COPIED_FROM = "copied_from"  # the setting that says that a copy is not done, and of which collection it is
 # That an engine keeps for itself.
 OWN_SETTINGS = {
     "uuid",

@@ -28,31 +28,32 @@ def label_fields(settings: Settings) -> set[str]:
 
 
 def keep_field(engine: Engine, field: str, how: Literal["all", "some"]) -> None:
-    """Commit that `field` has labels from now on; one of which all are stays so."""
-    if engine.settings.get(LABEL_SETTING + field) not in (ALL_LABELS, how):
+    """Commit that `field` has labels from now on: that all of its values are, or some."""
+    if engine.settings.get(LABEL_SETTING + field) != how:
         engine.set(LABEL_SETTING + field, how)
 
 
 def values_of_its_own(engine: Engine, field: str) -> int:
-    """How many documents have a value in `field` that labels would replace."""
+    """How many documents have a value in `field`, where labels would replace what is none."""
     with engine.view() as view:
         return 0 if view.settings.get(LABEL_SETTING + field) == ALL_LABELS else view.count(Exists(field))
 
 
 def with_labels(engine: Engine, records: Mapping[str, Record], known: Mapping[str, Known]) -> dict[str, Record]:
-    """`records` by id, those whose content is stored with the stored labels that they lack."""
+    """`records` by id, those whose content is stored with the stored labels that they lack.
+
+    A field in which one brings a value of its own holds labels and other values from then on.
+    """
     kept = dict(records)
-    others = [
-        identity
-        for identity, record in records.items()
-        if (old := known.get(identity)) is not None and old.hash == record.hash and old.metadata != record.metadata
-    ]
-    fields = label_fields(engine.settings) if others else set()
-    for identity in others if fields else ():
-        record, stored = records[identity], json.loads(known[identity].metadata)
-        given = record.document.metadata
-        labels = {name: stored[name] for name in fields & stored.keys() - given.keys()}
-        if labels:
+    fields = label_fields(engine.settings)
+    for identity, record in records.items() if fields else ():
+        old, given = known.get(identity), record.document.metadata
+        stored = {} if old is None else json.loads(old.metadata)
+        for field in fields & given.keys():
+            if given[field] is not None and given[field] != stored.get(field):
+                keep_field(engine, field, SOME_LABELS)
+        if old is not None and old.hash == record.hash and old.metadata != record.metadata:
+            labels = {name: stored[name] for name in fields & stored.keys() if given.get(name) is None}
             document = replace(record.document, metadata={**given, **labels})
             kept[identity] = Record.of(document, checked=True)._replace(hash=record.hash)
     return kept

@@ -22,7 +22,17 @@ from semsearch import dates, models
 from semsearch.bound_encoder import NO_VECTORS, BoundEncoder, EncodedQueries
 from semsearch.bound_sparse import BoundSparseEncoder
 from semsearch.chunking import compose, splitter_for
-from semsearch.engine import SPARSE, Candidates, Engine, EngineView, Prompt, Settings, SparseView, StateMoved
+from semsearch.engine import (
+    COPIED_FROM,
+    SPARSE,
+    Candidates,
+    Engine,
+    EngineView,
+    Prompt,
+    Settings,
+    SparseView,
+    StateMoved,
+)
 from semsearch.errors import DimensionMismatch, UsageError
 from semsearch.search.blending import blend, own_weight
 from semsearch.search.calibration import Calibration
@@ -53,6 +63,9 @@ _SAID = json.JSONEncoder(sort_keys=True)  # made once: each search asks
 UNHEARD = (
     "the reranker did no better than its first stage on held-out questions, so it counts nothing and the order is the "
     "first stage's: leave it out, or weigh it (rerank_weight)."
+)
+HALF_COPIED = (
+    "this is a copy that was begun and is not done: documents are missing until 'semsearch copy' is run again."
 )
 UNCOLLECTED_HITS = 1000  # hits, from which collecting garbage while they are made costs as much as making them
 
@@ -214,7 +227,8 @@ class Searcher:
         near = {}
         if request.mmr_lambda is not None:
             near = dict(zip(keys.tolist(), view.vectors(keys), strict=True))
-        notes = [ranking.notes for ranking in rankings]
+        unfinished = (HALF_COPIED,) if view.settings.get(COPIED_FROM) else ()
+        notes = [(*unfinished, *ranking.notes) for ranking in rankings]
         return Retrieved(answers, notes, near, view.settings, view.version, terms)
 
     def _sparse(self, texts: Sequence[str], request: Request) -> SparseQueries:

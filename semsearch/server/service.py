@@ -20,9 +20,8 @@ from typing import Any, TypeVar
 from semsearch import models
 from semsearch.collection import Collection
 from semsearch.encoder.resolve import ENCODER_OWNER
-from semsearch.engine import SPARSE, Engine, Settings
+from semsearch.engine import COPIED_FROM, SPARSE, Engine, Settings
 from semsearch.errors import CollectionNotFound, SemsearchError
-from semsearch.exchange.transfer import COPIED_FROM
 from semsearch.hardware import cores
 from semsearch.home import Home
 from semsearch.open_collections import OpenCollections

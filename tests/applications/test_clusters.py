@@ -123,7 +123,7 @@ def test_a_field_with_values_of_its_own_is_not_written_over(home):
     with collection(home) as made:
         made.update_metadata(["a0", "a1"], {"topic": "mine"})
         for labels in (made.clusters, made.topics):
-            with pytest.raises(UsageError, match=r"2 documents have a 'topic' of their own.*name another field"):
+            with pytest.raises(UsageError, match=r"2 documents have a 'topic', and not all .* Name another field"):
                 labels(label_as="topic")
         assert made.get(["a0"])[0].metadata == {"year": 1, "topic": "mine"}
         made.clusters(min_score=0.99, min_size=3, label_as="group")
@@ -148,6 +148,26 @@ def test_labels_stay_with_the_content_that_they_were_made_for(home):
         }
 
 
+def test_values_that_come_later_are_not_written_over(home):
+    with collection(home) as made:
+        made.clusters(min_score=0.99, min_size=3, label_as="topic")
+        kept = made.get(["a0"])[0]
+        made.add([kept, semsearch.Document("b90", "text b90", metadata={"topic": None})], vectors=turned([0, 90]))
+        assert [one.metadata["topic"] for one in made.get(["a0", "b90"])] == [0, 1], "neither is a value of its own"
+        made.clusters(min_score=0.99, min_size=3, label_as="topic")
+        made.add([semsearch.Document("mine", "text", metadata={"topic": "mine"})], vectors=turned([1]))
+        with pytest.raises(UsageError, match="and not all of them as a label"):
+            made.clusters(min_score=0.99, min_size=3, label_as="topic")
+        assert [one.metadata["topic"] for one in made.get(["a0", "mine"])] == [0, "mine"]
+
+
+def test_no_cluster_takes_no_label_away(home):
+    with collection(home) as made:
+        made.clusters(min_score=0.99, min_size=3, label_as="topic")
+        assert len(made.clusters(min_score=0.99, min_size=9, label_as="topic")) == 0
+        assert made.get(["a0"])[0].metadata == {"year": 1, "topic": 0}
+
+
 def test_labels_that_complete_a_field_stay_and_leave_it_what_it_was(home):
     with collection(home) as made:
         made.update_metadata(["a0", "a1"], {"subject": "mine"})
@@ -156,7 +176,7 @@ def test_labels_that_complete_a_field_stay_and_leave_it_what_it_was(home):
         assert "a3" in made.assign_clusters("subject")
         made.add([semsearch.Document("a3", "text a3")], vectors=turned([3]))
         assert made.get(["a3"])[0].metadata == {"subject": "mine"}
-        with pytest.raises(UsageError, match="of their own"):
+        with pytest.raises(UsageError, match="and not all of them"):
             made.clusters(label_as="subject")
 
 

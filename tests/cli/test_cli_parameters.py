@@ -322,3 +322,8 @@ def test_an_empty_path_is_none_in_python(tmp_path, monkeypatch):
         ):
             with pytest.raises(UsageError, match="empty"):
                 asked()
+
+
+def test_a_copy_goes_somewhere(tmp_path):
+    ended = run("copy", "notes", "--to", "", "--home", tmp_path)
+    assert (ended.code, "--to needs the home that the copy goes to" in ended.err) == (2, True)

@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 from support.fakes import HashEncoder
 
 import semsearch
@@ -136,6 +137,16 @@ def test_refuses_a_wrong_vector(animals):
         animals.search(vector=np.ones(17))
     with pytest.raises(DataError, match="NaN"):
         animals.search(vector=np.full(16, np.nan))
+    with pytest.raises(DataError, match="holds masked values"):
+        animals.search(vector=np.ma.masked_array(np.ones(16), mask=[True] + [False] * 15))
+    for unread in (torch.ones(16, dtype=torch.bfloat16), object(), ["a"] * 16):
+        with pytest.raises(DataError, match="numbers"):
+            animals.search(vector=unread)
+
+
+def test_a_tensor_is_taken_without_its_gradient(animals):
+    vector = torch.ones(16, requires_grad=True)
+    assert animals.search(vector=vector) == animals.search(vector=np.ones(16, dtype=np.float32))
 
 
 BAD = [

@@ -116,12 +116,16 @@ def test_an_interrupted_one_goes_on(animals, there, monkeypatch):
 
     with pytest.raises(KeyboardInterrupt):
         semsearch.copy("animals", there, progress=stop)
+    with semsearch.open("animals", home=there, encoder=HashEncoder()) as half:
+        for mode in ("dense", "lexical", "hybrid"):
+            assert any("a copy that was begun and is not done" in note for note in half.search("cat", mode=mode).notes)
     animals.remove(["bird"])
     animals.update_metadata(["cat"], {"seen": True})
     animals.add([Document("fish", "fish swim")])
     assert semsearch.copy("animals", there) == 3
     with semsearch.open("animals", home=there, encoder=HashEncoder()) as copied:
         assert sorted(everything(copied), key=str) == sorted(everything(animals), key=str)
+        assert copied.search("cat").notes == ()
     with pytest.raises(CollectionExists):
         semsearch.copy("animals", there)
 

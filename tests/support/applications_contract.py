@@ -96,7 +96,7 @@ class ApplicationsContract:
             labels = ("clusters", "read", "--label-as", "topic")
             assert run(*labels, "--method", "kmeans", "--count", 3, *asked).code == 0
             own = run("clusters", "read", "--label-as", "subject", *asked)
-            assert (own.code, "30 documents have a 'subject' of their own" in own.err) == (2, True)
+            assert (own.code, "30 documents have a 'subject', and not all of them as a label" in own.err) == (2, True)
             with semsearch.open("read", home=home) as read:
                 before = {document.id: document.metadata["topic"] for document in read.documents()}
             changed = json.loads(first[0]) | {"text": "quite another text"}
