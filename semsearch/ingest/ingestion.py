@@ -16,7 +16,7 @@ from semsearch.engine import Engine, Origin
 from semsearch.errors import DataError, DimensionMismatch, EncodingFailed, ModelMismatch
 from semsearch.ingest.encoding_ahead import EncodingAhead
 from semsearch.ingest.identification import find_languages, with_language
-from semsearch.ingest.label_fields import label_fields, with_labels
+from semsearch.ingest.label_fields import label_fields, note_values, with_labels
 from semsearch.ingest.model_doubt import ModelDoubt
 from semsearch.ingest.objects import ObjectReader
 from semsearch.ingest.pictures import is_picture, pixels_of, reader_of_pictures, weight_of
@@ -251,6 +251,7 @@ class Ingestion:
         if self._under_way is not None and self._under_way.has(records):
             self._settle()
         known = self._engine.known(list(records))
+        note_values(self._engine, records, known)
         records = with_labels(self._engine, records, known)
         unchanged = 0
         for identity, record in records.items():
@@ -403,7 +404,9 @@ def add_precomputed(
         put = [entry.record.document for entry in entries]
         if label_fields(engine.settings):
             records = {document.id: entry.record for document, entry in zip(put, entries, strict=True)}
-            records = with_labels(engine, records, engine.known(list(records)))
+            known = engine.known(list(records))
+            note_values(engine, records, known)
+            records = with_labels(engine, records, known)
             entries = [entry._replace(record=records[entry.record.document.id]) for entry in entries]
         find_languages(engine, put)
         written = engine.put(entries, origin=origin)

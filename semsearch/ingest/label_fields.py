@@ -40,20 +40,24 @@ def values_of_its_own(engine: Engine, field: str) -> int:
 
 
 def with_labels(engine: Engine, records: Mapping[str, Record], known: Mapping[str, Known]) -> dict[str, Record]:
-    """`records` by id, those whose content is stored with the stored labels that they lack.
-
-    A field in which one brings a value of its own holds labels and other values from then on.
-    """
+    """`records` by id, those whose content is stored with the stored labels that they lack."""
     kept = dict(records)
     fields = label_fields(engine.settings)
     for identity, record in records.items() if fields else ():
         old, given = known.get(identity), record.document.metadata
-        stored = {} if old is None else json.loads(old.metadata)
-        for field in fields & given.keys():
-            if given[field] is not None and given[field] != stored.get(field):
-                keep_field(engine, field, SOME_LABELS)
         if old is not None and old.hash == record.hash and old.metadata != record.metadata:
+            stored = json.loads(old.metadata)
             labels = {name: stored[name] for name in fields & stored.keys() if given.get(name) is None}
             document = replace(record.document, metadata={**given, **labels})
             kept[identity] = Record.of(document, checked=True)._replace(hash=record.hash)
     return kept
+
+
+def note_values(engine: Engine, records: Mapping[str, Record], known: Mapping[str, Known]) -> None:
+    """Commit in which of the fields `records`, which are about to be stored, have values of their own."""
+    for field in label_fields(engine.settings):
+        for identity, record in records.items():
+            given, old = record.document.metadata.get(field), known.get(identity)
+            if given is not None and (old is None or given != json.loads(old.metadata).get(field)):
+                keep_field(engine, field, SOME_LABELS)
+                break

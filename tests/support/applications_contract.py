@@ -87,7 +87,7 @@ class ApplicationsContract:
         pytest.importorskip("faiss")
         file = tmp_path / "notes.jsonl"
         lines = [json.dumps({"id": one.id, "text": one.text, "subject": one.metadata["subject"]}) for one in DOCUMENTS]
-        first, rest = lines[:30], lines[30:]
+        first, rest = lines[:30], [lines[30][:-1] + ', "topic": "of its own"}', *lines[31:]]
         for home in places:
             asked = ("--home", home)
             encoder = ("--encoder", str(tmp_path / "model"))
@@ -95,18 +95,29 @@ class ApplicationsContract:
             assert run("index", file, "--name", "read", *encoder, *asked).code == 0
             labels = ("clusters", "read", "--label-as", "topic")
             assert run(*labels, "--method", "kmeans", "--count", 3, *asked).code == 0
-            own = run("clusters", "read", "--label-as", "subject", *asked)
-            assert (own.code, "30 documents have a 'subject', and not all of them as a label" in own.err) == (2, True)
+            taken = run("clusters", "read", "--label-as", "subject", *asked)
+            assert (taken.code, "30 documents have a 'subject', and not all of them as a label" in taken.err) == (
+                2,
+                True,
+            )
             with semsearch.open("read", home=home) as read:
                 before = {document.id: document.metadata["topic"] for document in read.documents()}
             changed = json.loads(first[0]) | {"text": "quite another text"}
             file.write_text("\n".join([json.dumps(changed), *first[1:], *rest]))
+            with semsearch.open("read", home=home) as read:
+                settings = dict(read.settings)
             assert f"would add {len(rest)}, change 1, remove 0" in run("sync", "read", "--dry-run", *asked).err
+            with semsearch.open("read", home=home) as read:
+                assert dict(read.settings) == settings, "nothing is written"
             assert run("sync", "read", *asked).code == 0
             with semsearch.open("read", home=home) as read:
                 topics = {document.id: document.metadata.get("topic") for document in read.documents()}
             new = {json.loads(line)["id"] for line in rest} | {changed["id"]}
+            own = json.loads(rest[0])["id"]
+            assert topics.pop(own) == "of its own"
             assert topics == {identity: None if identity in new else before[identity] for identity in topics}
+            refused = run(*labels, "--method", "kmeans", "--count", 3, *asked)
+            assert (refused.code, "and not all of them as a label" in refused.err) == (2, True)
             assert run(*labels, "--assign", *asked).code == 0
             with semsearch.open("read", home=home) as read:
                 topics = {document.id: document.metadata.get("topic") for document in read.documents()}
