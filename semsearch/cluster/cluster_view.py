@@ -153,6 +153,7 @@ class ClusterView:
     def passages_of(self, keys: Keys) -> list[Passage | None]:
         """See `EngineView.passages_of`."""
         documents = self._of_keys(keys)
+        self.nearest.forget([key for key in keys.tolist() if key not in documents])  # else they are proposed again
         return [documents[key].passage(key) if key in documents else None for key in keys.tolist()]
 
     def _of_keys(self, keys: Keys) -> dict[int, StoredDocument]:

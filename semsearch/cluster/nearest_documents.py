@@ -305,6 +305,12 @@ class NearestDocuments:
             known.update(zip(own.keys.tolist(), own.vectors, strict=True))
         return known
 
+    def forget(self, keys: Sequence[int]) -> None:
+        """Read anew the documents that had these passages when they were read."""
+        for key in keys:
+            for gone in self._keys.pop(self.docs.get(key, -1), ()):
+                del self.vectors[gone], self.docs[gone]
+
     def _stored(self, hits: Sequence[Any]) -> StoredVectors:
         """What hits say, remembered as long as it is not too much."""
         read = StoredVectors.of(hits, self._dim)

@@ -15,6 +15,7 @@ import semsearch
 from semsearch.cluster import document_frequencies, nearest_documents, word_candidates
 from semsearch.cluster import engine as cluster_engine
 from semsearch.cluster.cluster_filters import UNFILTERED, DocumentFilter
+from semsearch.cluster.cluster_view import ClusterView
 from semsearch.cluster.dialects import ClusterAnswer, RequestTimeout
 from semsearch.cluster.document_store import DocumentStore
 from semsearch.cluster.index_layout import identity_of
@@ -350,6 +351,40 @@ def test_what_several_questions_find_is_read_once(url, monkeypatch, index):
             [(h.id, h.score) for h in hits] for hits in one_by_one
         ]
         assert len(read) > 7 * 40
+
+
+@pytest.mark.parametrize("index", ["exact", "hnsw"])
+@pytest.mark.parametrize("questions", [1, 3])
+def test_a_document_that_is_written_anew_while_it_is_read_is_read_anew(url, monkeypatch, index, questions):
+    reading, shown, calls = nearest_documents.StoredVectors.of, ClusterView.passages_of, []
+
+    def replaced(hits, dim):
+        read = reading(hits, dim)
+        if not calls:
+            calls.append(len(hits))
+            other.add([Document("0", "another text")], vectors=vectors[:1])
+        return read
+
+    def counted(view, keys):
+        calls.append(len(keys))
+        assert len(calls) < 20, "it is proposed again and again"
+        return shown(view, keys)
+
+    monkeypatch.setattr(ClusterView, "passages_of", counted)
+
+    vectors = np.random.default_rng(4).standard_normal((40, 8)).astype(np.float32)
+    with (
+        semsearch.create("many", home=url, encoder=None, dim=8, index=index) as collection,
+        semsearch.open("many", home=url) as other,
+    ):
+        collection.add([Document(str(number), f"text {number}") for number in range(40)], vectors=vectors)
+        if index == "hnsw":
+            collection.reindex("hnsw")
+        monkeypatch.setattr(nearest_documents.StoredVectors, "of", replaced)
+        # a walk for one question brings the text with the vector, both of them as they were
+        text = "text 0" if (index, questions) == ("hnsw", 1) else "another text"
+        for hits in collection.search_many(vectors=vectors[[0] * questions], k=3):
+            assert (hits[0].id, hits[0].document.text) == ("0", text)
 
 
 def test_no_graph_is_built_for_a_collection_that_is_searched_exactly(url):
