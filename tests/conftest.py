@@ -18,6 +18,7 @@ hypothesis.settings.register_profile("semsearch", deadline=None)  # no test time
 hypothesis.settings.load_profile("semsearch")
 pytest.register_assert_rewrite("support", "semsearch.testing.engines")
 
+os.environ.pop("PYTHONUNBUFFERED", None)  # processes that are started write as those of a person do
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, which reads it once
 
 # Tests commit durably thousands of times, and would wait for the disk half of their time: they lie in memory where

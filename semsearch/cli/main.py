@@ -159,6 +159,7 @@ def main() -> NoReturn:
     if "torch" in sys.modules and threading.active_count() == 1:
         # Taking torch apart takes as long as a quarter of its import, and the system does it at once.
         end(code)
+    _flush()
     sys.exit(code)
 
 
@@ -168,10 +169,18 @@ def end(code: int) -> NoReturn:
         if thread is not threading.current_thread() and not thread.daemon:
             thread.join()
     atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
+    _flush()
     os._exit(code)
+
+
+def _flush() -> None:
+    """Write what is still to be written; what nobody takes is let go, or Python complains of it at the end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def execute(arguments: Sequence[str] | None = None) -> int:
@@ -237,8 +246,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         say(str(error) or "interrupted")
         return INTERRUPTED
     except (Unheard, BrokenPipeError):
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor must the last flush complain
+        _flush()
         return 0
     except OSError as error:
         if error.errno not in _REFUSALS:
