@@ -2,6 +2,7 @@
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -318,6 +319,24 @@ def test_the_half_of_a_graph_is_told_and_taken_away(cats, walked):
     assert cats.repair() == ["built the index anew" if walked else "took away the half of a graph"]
     assert cats.check(deep=True) == []
     assert cats.info()["index"]["backend"] == ("hnsw" if walked else "exact")
+
+
+def test_a_graph_that_is_being_built_is_no_half_of_one(server, cats):
+    under_way = "SELECT count(*) FROM pg_stat_progress_create_index"
+    with cats.engine._connections.session() as session:
+        place = session.execute("SELECT current_schema()").fetchone()[0]
+    with server.connect("semsearch") as holder, ThreadPoolExecutor(1) as threads:
+        holder.execute("BEGIN")
+        holder.execute(f'LOCK TABLE "{place}".passages IN ROW EXCLUSIVE MODE')  # as a writer does, whom it waits for
+        built = threads.submit(cats.reindex, "hnsw")
+        while not built.done() and server.one(under_way, "semsearch") == 0:
+            pass
+        assert not built.done()
+        assert cats.check() == []
+        holder.execute("ROLLBACK")
+        built.result(60)
+    assert cats.check(deep=True) == []
+    assert cats.info()["index"]["backend"] == "hnsw"
 
 
 def test_a_vector_that_a_half_can_not_hold_is_kept(url):
