@@ -117,6 +117,7 @@ def test_new_documents_are_assigned(home):
         assert made.assign_clusters("topic") == {"2": 0, "91": 1}
         assert made.get(["91"])[0].metadata == {"topic": 1}
         assert made.assign_clusters("topic") == {}
+        assert len(made.clusters(min_score=0.99, min_size=3, label_as="topic")) == 3, "all of them are labels still"
 
 
 def test_a_field_with_values_of_its_own_is_not_written_over(home):
@@ -136,10 +137,9 @@ def test_labels_stay_with_the_content_that_they_were_made_for(home):
         made.clusters(min_score=0.99, min_size=3, label_as="topic")
         texts = {"a0": "text a0", "a1": "text a1", "b90": "other", "b91": "text b91"}
         metadata = {"b91": {"topic": "own"}}
-        made.add(
-            [semsearch.Document(name, text, metadata=metadata.get(name, {"year": 2})) for name, text in texts.items()],
-            vectors=turned([0, 5, 90, 91]),
-        )
+        new = [semsearch.Document(name, text, metadata=metadata.get(name, {"year": 2})) for name, text in texts.items()]
+        assert made.add(new, vectors=turned([0, 5, 90, 91])).changed == 4
+        assert made.add(new, vectors=turned([0, 5, 90, 91])).unchanged == 4
         assert {name: made.get([name])[0].metadata for name in texts} == {
             "a0": {"year": 2, "topic": 0},
             "a1": {"year": 2},  # its vector is another

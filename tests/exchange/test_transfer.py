@@ -120,7 +120,7 @@ def test_an_interrupted_one_goes_on(animals, there, monkeypatch):
         for mode in ("dense", "lexical", "hybrid"):
             assert any("a copy that was begun and is not done" in note for note in half.search("cat", mode=mode).notes)
     animals.remove(["bird"])
-    animals.update_metadata(["cat"], {"seen": True})
+    animals.update_metadata(["cat", "book"], {"seen": True})  # one is there, and one is not
     animals.add([Document("fish", "fish swim")])
     assert semsearch.copy("animals", there) == 3
     with semsearch.open("animals", home=there, encoder=HashEncoder()) as copied:

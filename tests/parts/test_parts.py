@@ -122,6 +122,16 @@ def test_what_is_loaded_is_what_a_plain_run_gives(notes, tmp_path):
         assert collection.add_from(notes).unchanged == 100, "and the source is known from then on"
 
 
+def test_labels_stay_when_parts_are_loaded_again(notes, tmp_path):
+    folder = made(notes, tmp_path / "parts")
+    with loaded(folder) as collection:
+        collection.clusters(min_score=0.5, min_size=2, label_as="topic")
+        before = {document.id: document.metadata for document in collection.documents()}
+        assert any("topic" in metadata for metadata in before.values())
+        assert collection.add_parts(folder).unchanged == 100
+        assert {document.id: document.metadata for document in collection.documents()} == before
+
+
 def test_a_part_that_is_there_is_not_made_again(notes, tmp_path):
     encoder = HashEncoder()
     folder = made(notes, tmp_path / "parts", encoder=encoder)

@@ -325,7 +325,7 @@ def test_a_graph_that_is_being_built_is_no_half_of_one(server, cats):
     under_way = "SELECT count(*) FROM pg_stat_progress_create_index"
     with cats.engine._connections.session() as session:
         place = session.execute("SELECT current_schema()").fetchone()[0]
-    with server.connect("semsearch") as holder, ThreadPoolExecutor(1) as threads:
+    with ThreadPoolExecutor(1) as threads, server.connect("semsearch") as holder:
         holder.execute("BEGIN")
         holder.execute(f'LOCK TABLE "{place}".passages IN ROW EXCLUSIVE MODE')  # as a writer does, whom it waits for
         built = threads.submit(cats.reindex, "hnsw")
