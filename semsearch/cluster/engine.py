@@ -415,7 +415,10 @@ class ClusterEngine:
         walked = bool(passages) and _wanted(spec, passages)
         depth = max(int(spec.options.get("k", LEAST_DEPTH)), 1)
         settings = {WALK: {"k": depth, **_shown(graph or {}), "contract": None} if walked else None}
-        if passages and graph != graph_options(self._connection.dialect, IndexSpec.of(self._read().settings)):
+        before = self._read()
+        if before.source.get("mapped") and graph != graph_options(
+            self._connection.dialect, IndexSpec.of(before.settings)
+        ):
             self._moved({**settings, "index": asdict(spec)}, lambda sources: sources, spec)
         else:
             self._set(settings)

@@ -309,7 +309,8 @@ class NearestDocuments:
         """Read anew the documents that had these passages when they were read."""
         for key in keys:
             for gone in self._keys.pop(self.docs.get(key, -1), ()):
-                del self.vectors[gone], self.docs[gone]
+                self.vectors.pop(gone, None)
+                self.docs.pop(gone, None)
 
     def _stored(self, hits: Sequence[Any]) -> StoredVectors:
         """What hits say, remembered as long as it is not too much."""

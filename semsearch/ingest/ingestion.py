@@ -251,8 +251,9 @@ class Ingestion:
         if self._under_way is not None and self._under_way.has(records):
             self._settle()
         known = self._engine.known(list(records))
-        note_values(self._engine, records, known)
-        records = with_labels(self._engine, records, known)
+        fields = label_fields(self._engine.settings)
+        note_values(self._engine, fields, records, known)
+        records = with_labels(fields, records, known)
         unchanged = 0
         for identity, record in records.items():
             if not _same_content(record, known):
@@ -402,11 +403,11 @@ def add_precomputed(
                 if last[document.id] == place:  # of an id that comes twice, the last wins
                     entries.append(Entry(record, whole(document.text), vector))
         put = [entry.record.document for entry in entries]
-        if label_fields(engine.settings):
+        if fields := label_fields(engine.settings):
             records = {document.id: entry.record for document, entry in zip(put, entries, strict=True)}
             known = engine.known(list(records))
-            note_values(engine, records, known)
-            records = with_labels(engine, records, known)
+            note_values(engine, fields, records, known)
+            records = with_labels(fields, records, known)
             entries = [entry._replace(record=records[entry.record.document.id]) for entry in entries]
         find_languages(engine, put)
         written = engine.put(entries, origin=origin)

@@ -7,7 +7,7 @@ one whose content changed has none until it is labelled anew.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 from typing import Final, Literal
 
@@ -39,10 +39,9 @@ def values_of_its_own(engine: Engine, field: str) -> int:
         return 0 if view.settings.get(LABEL_SETTING + field) == ALL_LABELS else view.count(Exists(field))
 
 
-def with_labels(engine: Engine, records: Mapping[str, Record], known: Mapping[str, Known]) -> dict[str, Record]:
-    """`records` by id, those whose content is stored with the stored labels that they lack."""
+def with_labels(fields: Set[str], records: Mapping[str, Record], known: Mapping[str, Known]) -> dict[str, Record]:
+    """`records` by id, those whose content is stored with the labels that are stored in `fields` and that they lack."""
     kept = dict(records)
-    fields = label_fields(engine.settings)
     for identity, record in records.items() if fields else ():
         old, given = known.get(identity), record.document.metadata
         if old is not None and old.hash == record.hash and old.metadata != record.metadata:
@@ -53,9 +52,9 @@ def with_labels(engine: Engine, records: Mapping[str, Record], known: Mapping[st
     return kept
 
 
-def note_values(engine: Engine, records: Mapping[str, Record], known: Mapping[str, Known]) -> None:
-    """Commit in which of the fields `records`, which are about to be stored, have values of their own."""
-    for field in label_fields(engine.settings):
+def note_values(engine: Engine, fields: Set[str], records: Mapping[str, Record], known: Mapping[str, Known]) -> None:
+    """Commit in which of `fields` the `records`, which are about to be stored, have values of their own."""
+    for field in fields:
         for identity, record in records.items():
             given, old = record.document.metadata.get(field), known.get(identity)
             if given is not None and (old is None or given != json.loads(old.metadata).get(field)):

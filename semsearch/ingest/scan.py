@@ -12,7 +12,7 @@ from itertools import chain, islice
 
 from semsearch.engine import Engine, File, Origin, Settlement
 from semsearch.ingest.ingestion import READ_DOCUMENTS, Ingestion, IngestResult, Progress, add_precomputed
-from semsearch.ingest.label_fields import with_labels
+from semsearch.ingest.label_fields import label_fields, with_labels
 from semsearch.ingest.precomputed import Precomputed
 from semsearch.ingest.source import ReadReport, Source
 from semsearch.ingest.stamps import ONLY_FILE, SourceFiles
@@ -190,7 +190,7 @@ def _compared(scanned: Scan, engine: Engine) -> tuple[list[str], list[str], int]
     while chunk := list(islice(scanned.documents, READ_DOCUMENTS)):
         records = {one.id: Record.of(one, checked=True) if given is None else given.record(one) for one in chunk}
         known = engine.known(list(records))
-        for identity, record in with_labels(engine, records, known).items():
+        for identity, record in with_labels(label_fields(engine.settings), records, known).items():
             if identity not in known:
                 added.append(identity)
             elif (known[identity].hash, known[identity].metadata) != (record.hash, record.metadata):

@@ -10,7 +10,7 @@ from semsearch.engine import fingerprint as fingerprint_of
 from semsearch.errors import ModelMismatch
 from semsearch.ingest.identification import find_languages
 from semsearch.ingest.ingestion import BATCH_CHARACTERS, BATCH_DOCUMENTS, IngestResult, Progress, check_splitting
-from semsearch.ingest.label_fields import note_values, with_labels
+from semsearch.ingest.label_fields import label_fields, note_values, with_labels
 from semsearch.ingest.model_doubt import ModelDoubt
 from semsearch.parts.part_folder import PartFolder
 from semsearch.records import Entry, Record
@@ -76,8 +76,9 @@ def _sorted(engine: Engine, batch: list[Entry]) -> tuple[list[Entry], list[Recor
     """Those whose content is not stored, and those of which the metadata alone is other than what is stored."""
     known = engine.known([entry.record.document.id for entry in batch])
     records = {entry.record.document.id: entry.record for entry in batch}
-    note_values(engine, records, known)
-    records = with_labels(engine, records, known)
+    fields = label_fields(engine.settings)
+    note_values(engine, fields, records, known)
+    records = with_labels(fields, records, known)
     new: list[Entry] = []
     relabelled: list[Record] = []
     for entry in batch:

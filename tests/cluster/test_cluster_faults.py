@@ -415,6 +415,11 @@ def test_no_graph_is_built_for_a_collection_that_is_searched_exactly(url):
                 [(h.id, h.score) for h in hits] for hits in truth
             ]
         assert collection.check() == []
+    with semsearch.create("empty", home=url, encoder=None, dim=8, index="exact") as collection:
+        collection.reindex("hnsw")
+        collection.add([Document("one", "text")], vectors=vectors[:1])
+        assert kind(collection) == "hnsw"
+        assert collection.search(vector=vectors[0])[0].id == "one"
 
 
 @pytest.mark.parametrize("metric", list(Metric))
