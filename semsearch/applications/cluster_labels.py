@@ -40,8 +40,8 @@ def check_free(engine: Engine, field: object) -> None:
     check_field(field)
     if own := values_of_its_own(engine, str(field)):
         raise UsageError(
-            f"{own:,} documents have a '{field:.60}', and not all of them as a label that was written here: labels "
-            "would replace what is their own. Name another field."
+            f"labels would replace values of '{field:.60}' that documents brought along (documents with one: {own:,}): "
+            "name another field."
         )
 
 

@@ -16,6 +16,7 @@ from semsearch.cli.render import out, say, show_table
 from semsearch.controls import one_line
 from semsearch.errors import UsageError
 from semsearch.home import Home
+from semsearch.search.where import Exists
 
 if TYPE_CHECKING:
     from semsearch.applications.clusters import Clusters
@@ -130,7 +131,9 @@ def clusters(options: ClustersOptions) -> int:
     with semsearch.open(options.name, home=Home.of(options.home)) as collection:
         if options.assign:
             labels = collection.assign_clusters(str(options.label_as), device=options.device)
-            say(f"labelled {len(labels):,} documents")
+            with collection.engine.view() as view:
+                without = len(collection) - view.count(Exists(str(options.label_as)))
+            say(f"labelled {len(labels):,} documents; near no cluster, and without a label: {without:,}")
             return 0
         found = collection.clusters(**options.grouping, label_as=options.label_as)
         if file is not None:
