@@ -51,6 +51,10 @@ def sentence(error: Exception, location: str) -> SemsearchError:
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         if "authentication" in said or "password" in said:
             return EngineUnreachable(_REFUSED.format(location=location, said=said))
+        if "does not exist" in said and 'role "' in said:
+            return UsageError(
+                f"{location} can't be used ({said}): name a role that is there, or have this one made (createuser)."
+            )
         if "does not exist" in said:
             return UsageError(f"{location} can't be used ({said}): have the database made first (createdb).")
         return EngineUnreachable(

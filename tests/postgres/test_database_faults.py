@@ -89,6 +89,11 @@ def test_a_database_that_is_not_there(server):
         semsearch.list_collections(home=server.url("nowhere"))
 
 
+def test_a_role_that_is_not_there(server):
+    with pytest.raises(UsageError, match=r'role "stranger" does not exist.*have this one made \(createuser\)'):
+        semsearch.list_collections(home=server.url(user="stranger"))
+
+
 def test_a_role_that_is_not_let_in(server):
     with pytest.raises((EngineUnreachable, UsageError), match=r"does not exist|let you in") as told:
         semsearch.list_collections(home=server.url(user=f"nobody:{SECRET}"))
