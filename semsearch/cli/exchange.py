@@ -112,7 +112,7 @@ def import_vectors(options: ImportOptions) -> int:
     tool = options.tool or tool_of(place)
     if tool is not None:
         documents, vectors = read_from(tool, place, options.inside)
-        name = options.name or options.inside or place.stem
+        name = (options.inside or place.stem) if options.name is None else options.name
     elif not place.is_file():
         wrong = "is no file" if place.exists() else "is not there"
         store = f"is no store of {', '.join(TOOL_NAMES)}"
@@ -123,7 +123,7 @@ def import_vectors(options: ImportOptions) -> int:
         )
     else:
         documents, vectors = read_together(place)
-        name = options.name or place.stem
+        name = place.stem if options.name is None else options.name
     name = check_name(name)
     if getattr(vectors, "ndim", 0) != 2 or len(vectors) != len(documents):
         shape = getattr(vectors, "shape", "none")

@@ -145,7 +145,7 @@ def index(options: IndexOptions) -> int:
 
 def _from_source(source: Source, options: IndexOptions) -> int:
     """Read, split, encode and store."""
-    name = check_name(options.name or source.name, "--name")
+    name = check_name(source.name if options.name is None else options.name, "--name")
     if options.vectors:
         return _with_vectors(source, name, options)
     if options.create.encoder == NONE:

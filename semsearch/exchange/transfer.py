@@ -32,6 +32,7 @@ from semsearch.engine import (
 )
 from semsearch.errors import CollectionDamaged, CollectionExists, CollectionNotFound, ModelMismatch
 from semsearch.home import Home
+from semsearch.names import check_name
 from semsearch.records import Entry, Record
 from semsearch.types import Document, Span, Vectors
 
@@ -70,7 +71,7 @@ def transfer(source: Engine, home: Home, name: str | None = None, progress: Call
         CollectionDamaged: What is there in the end is not what is here; says which document.
     """
     with source.view() as view:
-        target = _begun(source, view, home, name or source.name)
+        target = _begun(source, view, home, source.name if name is None else check_name(name))
         try:
             _send(view, source, target, _registered(source, target), progress)
             _send_sparse(view, source, target)

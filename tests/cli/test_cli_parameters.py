@@ -7,6 +7,7 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import click
+import numpy as np
 import pytest
 from support.command_line import corpus, run, tiny_model
 
@@ -322,6 +323,21 @@ def test_an_empty_path_is_none_in_python(tmp_path, monkeypatch):
         ):
             with pytest.raises(UsageError, match="empty"):
                 asked()
+
+
+def test_an_empty_name_is_not_one_that_was_left_out(tmp_path):
+    (tmp_path / "notes.jsonl").write_text('{"text": "a note"}')
+    np.savez(tmp_path / "notes.npz", texts=np.array(["a note"]), vectors=np.eye(1, 4, dtype=np.float32))
+    with semsearch.create("notes", home=tmp_path / "home", encoder=None, dim=4):
+        pass
+    for command in (
+        ("index", tmp_path / "notes.jsonl", "--name", ""),
+        ("import", tmp_path / "notes.npz", "--encoder", "none", "--name", ""),
+        ("copy", "notes", "--to", tmp_path / "other", "--as", ""),
+    ):
+        ended = run(*command, "--home", tmp_path / "home")
+        assert (ended.code, "''" in ended.err) == (2, True), ended.err
+    assert semsearch.list_collections(home=tmp_path / "home") == ["notes"]
 
 
 def test_a_copy_goes_somewhere(tmp_path):
