@@ -41,9 +41,9 @@ from semsearch.search.garbage import uncollected
 from semsearch.search.languages import Languages, languages_of
 from semsearch.search.locator import Locator
 from semsearch.search.mmr import marginal_relevance, on_scale
-from semsearch.search.query_syntax import Query, parse
-from semsearch.search.ranking import Ranking, fused, scored
-from semsearch.search.request import Request
+from semsearch.search.query_syntax import Query
+from semsearch.search.ranking import Ranking, TwoLists, fused, scored
+from semsearch.search.request import ParsedQueries, Request
 from semsearch.search.sparse_ranking import Proposed, floor_of, fused_with_sparse
 from semsearch.search.where import Filter
 from semsearch.search.where_mapping import Where
@@ -150,11 +150,11 @@ class Searcher:
         texts = request.check_queries(queries, given=vectors is not None)
         vectors = list(vectors) if isinstance(vectors, Iterator) else vectors  # which would serve only once
         with ExitStack() as stack:
-            return self._answered(texts, vectors, request, timings, shared, stack)
+            return self._answered(ParsedQueries.of(texts, request.mode), vectors, request, timings, shared, stack)
 
     def _answered(
         self,
-        texts: Sequence[str] | None,
+        questions: ParsedQueries,
         vectors: Any,
         request: Request,
         timings: Timings | None,
@@ -162,11 +162,12 @@ class Searcher:
         stack: ExitStack,
     ) -> list[Hits]:
         """The hits; `stack` gets what has to end with them."""
+        encodes = vectors is None and request.mode not in ("lexical", "sparse")
         while True:
             described, started = self._model.described, time.perf_counter()
-            encoded, read = NO_VECTORS, request.encoded(texts) if vectors is None else None
-            sparse = self._sparse(texts or (), request)
-            if read is not None:
+            encoded, read = NO_VECTORS, questions.read
+            sparse = self._sparse(read, request)
+            if encodes:
                 encoded = self._model.queries(read) if shared is None else shared.of(self._model, read)
             if timings is not None:
                 timings["encode"] = 1000 * (time.perf_counter() - started)
@@ -176,15 +177,15 @@ class Searcher:
                     self._seen = settings
                 if settings["encoder"] == described and sparse.fits(settings):
                     if vectors is not None and request.mode not in ("lexical", "sparse"):
-                        encoded = _fitting_vectors(view, vectors, texts, Metric(settings["metric"]))
+                        encoded = _fitting_vectors(view, vectors, questions.texts, Metric(settings["metric"]))
                     began = time.perf_counter()
-                    found = self._gather(view, texts or (), encoded, request, sparse, stack)
+                    found = self._gather(view, questions, encoded, request, sparse, stack)
                     if timings is not None:
                         timings["search"] = 1000 * (time.perf_counter() - began)
                     break
                 if settings["encoder"] != described:  # encoded anew with another model meanwhile
                     self._model.renew(settings)
-        return self._finish(found, texts or (), read, request, timings)
+        return self._finish(found, questions, request, timings, encoded=encodes)
 
     def _view(self) -> AbstractContextManager[EngineView]:
         return self._engine.view() if self._prompt is None else self._prompt.prompt_view()
@@ -194,7 +195,7 @@ class Searcher:
     def _gather(
         self,
         view: EngineView,
-        texts: Sequence[str],
+        questions: ParsedQueries,
         vectors: Vectors,
         request: Request,
         sparse: SparseQueries,
@@ -202,7 +203,7 @@ class Searcher:
     ) -> Retrieved:
         """The hits of each query, at most `request.depth`: the best passage of the best documents, or passages."""
         while True:
-            rankings = self._rankings(view, texts, vectors, request, sparse)
+            rankings = self._rankings(view, questions, vectors, request, sparse)
             keys = np.concatenate([NO_KEYS, *(ranking.candidates.keys for ranking in rankings)])
             if len(keys) > UNCOLLECTED_HITS and not request.reranks:
                 stack.enter_context(uncollected())
@@ -231,9 +232,9 @@ class Searcher:
         notes = [(*unfinished, *ranking.notes) for ranking in rankings]
         return Retrieved(answers, notes, near, view.settings, view.version, terms)
 
-    def _sparse(self, texts: Sequence[str], request: Request) -> SparseQueries:
+    def _sparse(self, read: Sequence[str], request: Request) -> SparseQueries:
         """The sparse vectors of questions, where they are asked for or the collection has a model for them."""
-        if request.mode == "dense" or request.mode == "lexical" or not texts:
+        if request.mode == "dense" or request.mode == "lexical" or not read:
             return SparseQueries(None, None, asked=False)
         if request.mode == "hybrid" and not self._engine.capabilities.sparse:
             return SparseQueries(None, None, asked=False)
@@ -245,7 +246,6 @@ class Searcher:
         else:
             settings = self._engine.settings
         self._check_sparse()
-        read = request.without_marks(texts)
         return SparseQueries(settings.get(SPARSE), self.sparse_model.queries(settings, read))
 
     def _check_sparse(self) -> None:
@@ -256,7 +256,7 @@ class Searcher:
             )
 
     def _rankings(
-        self, view: EngineView, texts: Sequence[str], vectors: Vectors, request: Request, sparse: SparseQueries
+        self, view: EngineView, questions: ParsedQueries, vectors: Vectors, request: Request, sparse: SparseQueries
     ) -> list[Ranking]:
         """One list of passages for each query, in the mode that was asked for."""
         grouped, depth = request.group_by == "document", request.depth
@@ -272,7 +272,7 @@ class Searcher:
                 Ranking("sparse", view.sparse(query, depth, allowed=allowed, grouped=grouped), notes=notes)
                 for query in sparse.each()
             ]
-        queries = [parse(text) for text in texts]
+        queries = [query for query in questions.parsed if query is not None]
         if request.mode == "lexical":
             allowed = view.allowed(where)
 
@@ -316,28 +316,35 @@ class Searcher:
             found = self._dense(view, vectors[plain], depth, allowed, request, metric)
             dense = dict(zip(plain, found, strict=True))
 
+        def lexical(query: Query, own: Any) -> tuple[Candidates, float]:
+            asked = max(depth, LEXICAL_DEPTH)
+            found = view.lexical(query, asked, allowed=own, grouped=grouped)
+            return found, floor_of(found, asked)
+
         def by_both(place: int, query: Query) -> Ranking:
             own, near = allowed, dense.get(place)
             if near is None:
                 own = view.allowed(where, query)
                 (near,) = self._dense(view, vectors[place : place + 1], depth, own, request, metric)
-            asked = max(depth, LEXICAL_DEPTH)
-            lexical = view.lexical(query, asked, allowed=own, grouped=grouped)
-            floor = float(lexical.scores[-1]) if len(lexical.keys) == asked else 0.0
+            words, floor = lexical(query, own)
             if sparse:
                 assert isinstance(view, SparseView), "the engine says so"
                 terms = view.sparse(sparse[place], depth, allowed=own, grouped=grouped)
-                lists = Proposed(lexical, floor), Proposed(terms, floor_of(terms, depth))
+                lists = Proposed(words, floor), Proposed(terms, floor_of(terms, depth))
                 both = vectors[place], sparse[place]
                 ranking = fused_with_sparse(near, *lists, *both, view, metric, request, depth)
                 return replace(ranking, notes=_lacking(view))
-            ranking = fused(near, lexical, vectors[place], view, metric, request, depth, floor)
-            if len(near.keys) and not len(lexical.keys):
-                return replace(ranking, notes=("no word of the query is found: these are answers by meaning alone.",))
-            return ranking
+            two = TwoLists(near, words, floor, depth, grouped=grouped)
+            return fused([two], vectors[place : place + 1], view, metric, request, depth)[0]
 
+        together: dict[int, Ranking] = {}
+        if plain and not sparse:
+            lists = (TwoLists(dense[at], *lexical(queries[at], allowed), depth, grouped=grouped) for at in plain)
+            together = dict(zip(plain, fused(lists, vectors[plain], view, metric, request, depth), strict=True))
         return [
-            _loosened_if_empty(query, partial(by_both, place), filtered=where is not None)
+            together[place]
+            if place in together
+            else _loosened_if_empty(query, partial(by_both, place), filtered=where is not None)
             for place, query in enumerate(queries)
         ]
 
@@ -356,14 +363,15 @@ class Searcher:
     def _finish(
         self,
         found: Retrieved,
-        texts: Sequence[str],
-        read: Sequence[str] | None,
+        questions: ParsedQueries,
         request: Request,
         timings: Timings | None,
+        *,
+        encoded: bool,
     ) -> list[Hits]:
-        """What is said of hits beside their order; the model `read` so much of the texts."""
+        """What is said of hits beside their order; whether the texts were `encoded`."""
         answers, started = found.answers, time.perf_counter()
-        asked = request.without_marks(texts)
+        texts, asked = questions.texts or (), questions.read
         unheard: tuple[str, ...] = ()
         if request.reranks:
             unheard = self._rerank(asked, answers, request)
@@ -381,9 +389,10 @@ class Searcher:
         self._locatable(answers, texts, languages_of(found.settings))
         notes = found.notes
         if texts:
-            of_model = [()] * len(texts) if read is None else [tuple(self._unread(text)) for text in read]
+            of_model = [tuple(self._unread(text)) for text in asked] if encoded else [()] * len(texts)
             notes = [
-                (*request.unheeded(text), *cut, *own) for text, cut, own in zip(texts, of_model, notes, strict=True)
+                (*request.unheeded(text, parsed), *cut, *own)
+                for text, parsed, cut, own in zip(texts, questions.parsed, of_model, notes, strict=True)
             ]
         if minima and (lacking := self._unmeasured(request, found)):
             notes = [(*own, *lacking) for own in notes]

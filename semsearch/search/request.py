@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 
 from semsearch.arguments import as_list, check_number
 from semsearch.errors import UsageError
-from semsearch.search.query_syntax import parse
+from semsearch.search.query_syntax import Query, parse
 from semsearch.search.where_mapping import Where, settled
 from semsearch.types import Reranker
 from semsearch.validation import is_empty
@@ -89,6 +89,31 @@ class SearchKeywords(TypedDict, total=False):
     min_score: float | None
     min_percentile: float | None
     min_probability: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedQueries:
+    """The texts of a search, taken apart once.
+
+    Attributes:
+        texts: As they were asked; None where vectors are all there is.
+        parsed: Each taken apart; None where the mode does not heed what they rule out.
+        read: As a model should read them: what they exclude, where it is heeded, is not asked for.
+    """
+
+    texts: Sequence[str] | None
+    parsed: Sequence[Query | None]
+    read: Sequence[str]
+
+    @classmethod
+    def of(cls, texts: Sequence[str] | None, mode: str) -> ParsedQueries:
+        """Those of a search in a mode."""
+        if texts is None:
+            return cls(None, (), ())
+        if mode in ("dense", "sparse"):
+            return cls(texts, [None] * len(texts), texts)
+        parsed = [parse(text) for text in texts]
+        return cls(texts, parsed, [own.text or text for text, own in zip(texts, parsed, strict=True)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,27 +237,19 @@ class Request:
                 _check_words(query)
         return texts
 
-    def encoded(self, queries: Sequence[str] | None) -> Sequence[str] | None:
-        """What is encoded of queries: all of it, or nothing, or what their phrases and exclusions leave."""
-        return None if self.mode in ("lexical", "sparse") or queries is None else self.without_marks(queries)
-
-    def without_marks(self, queries: Sequence[str]) -> Sequence[str]:
-        """Queries as a model should read them: what they exclude, where this mode heeds it, is not asked for."""
-        return queries if self.mode in ("dense", "sparse") else [parse(query).text or query for query in queries]
-
-    def unheeded(self, query: str) -> Iterator[str]:
+    def unheeded(self, query: str, parsed: Query | None) -> Iterator[str]:
         """What to say of a query that says next to nothing, or more than this mode can heed."""
         if is_empty(query):
             yield "nothing in the query can be seen: write a few words."
         elif len(query.strip()) == 1:
             yield "the query is a single character, which says little: write a few words."
-        if self.mode in ("dense", "sparse") and _MARKED.search(query) and not parse(query).plain:
+        if parsed is not None:
+            yield from parsed.unheeded
+        elif _MARKED.search(query) and not parse(query).plain:
             yield (
                 f"phrases and exclusions rule nothing out in the mode '{self.mode}', which compares meanings: choose "
                 "'hybrid' or 'lexical' for them."
             )
-        if self.mode not in ("dense", "sparse"):
-            yield from parse(query).unheeded
 
 
 OPTIONS = frozenset(field.name for field in fields(Request)) - {"k"}

@@ -19,6 +19,7 @@ DOCUMENT_SHARE = 0.7  # the document's share in a passage's score; from 0.5 to 0
 
 def weighed(words: Mapping[str, int], languages: Languages = ()) -> dict[str, float]:
     """The weights of a query's words: how often each comes, and a part of it for those that carry nothing."""
-    empty = words.keys() & empty_terms(languages)
+    known = empty_terms(languages)
+    empty = {word for word in words if word in known}  # an intersection of keys goes through the longer set
     weight = function_weight(len(words) - len(empty))
     return {word: weight * times if word in empty else times for word, times in words.items()}

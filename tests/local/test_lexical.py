@@ -535,3 +535,16 @@ def test_passages_without_a_row_hold_no_word():
     passages = [(key, f"title {key}", f"text {key}") for key in (1, 2, 3, 4, 9)]
     found = list(lexical._in_rows(passages, snapshot, 1))
     assert found == [(-1, "title 1", "text 1"), (0, "title 3", "text 3"), (1, "title 4", "text 4")]
+
+
+@given(st.integers(1, 300), st.integers(1, 60), st.integers(0, 4), st.integers(1, 8), st.integers(0, 2**32 - 1))
+def test_the_best_rows_are_those_of_a_sort(rows, k, distinct, parts, seed):
+    """Of equals the first, however few rows score, and however many are looked at together."""
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, distinct + 1, rows).astype(np.float32) / 3
+    keys = np.cumsum(rng.integers(1, 4, rows))
+    with mock.patch.object(lexical, "PARTS", parts), mock.patch.object(lexical, "PARTED", 1 + parts % 2):
+        found, theirs = lexical._best(keys, scores, k)
+    expected = [row for row in sorted(range(rows), key=lambda row: (-scores[row], row)) if scores[row] > 0][:k]
+    assert found.tolist() == keys[expected].tolist()
+    assert theirs.tolist() == scores[expected].tolist()

@@ -2,9 +2,14 @@
 
 import numpy as np
 import pytest
+from support.fakes import HashEncoder
 
 import semsearch
+from semsearch.search import ranking
+from semsearch.search.fusion import FUSION_DEPTH
 from semsearch.types import Document
+
+WORDS = ["zebra", "stripes", "lion", "river", "grass", "night", "hunt", "water", "tree", "bird", "fish", "rain"]
 
 
 @pytest.mark.parametrize("group_by", ["document", None])
@@ -21,3 +26,19 @@ def test_what_words_alone_proposed_has_its_own_score_by_meaning(tmp_path, group_
     for hit in hits:
         assert hit.scores["dense"] == pytest.approx(float(asked @ vectors[int(hit.id)]), abs=1e-6)
         assert ("lexical" in hit.scores) == (int(hit.id) >= 300)
+
+
+@pytest.mark.parametrize("together", [1, 3, 8_192])
+def test_many_questions_are_answered_as_each_alone(tmp_path, monkeypatch, together):
+    """However many of them have what words proposed read together, with some among them that rule something out."""
+    monkeypatch.setattr(ranking, "VECTORS_TOGETHER", together * FUSION_DEPTH)
+    texts = [f"{one} {other}" for one in WORDS for other in WORDS]
+    queries = [*WORDS, f'+"{texts[3]}"', f"{WORDS[0]} -{WORDS[1]}", "nowhere", f'"{WORDS[2]} {WORDS[2]}" {WORDS[1]}']
+    with semsearch.create("c", encoder=HashEncoder(), home=tmp_path) as collection:
+        collection.add([Document(str(number), text) for number, text in enumerate(texts)])
+        for group in ("document", None):
+            alone = [collection.search(query, 5, mode="hybrid", group_by=group) for query in queries]
+            many = collection.search_many(queries, 5, mode="hybrid", group_by=group)
+            assert many == alone
+            assert [hits.notes for hits in many] == [hits.notes for hits in alone]
+            assert any(hits.notes for hits in many), "some rule something out"

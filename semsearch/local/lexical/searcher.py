@@ -41,6 +41,7 @@ Way = tuple[str, ...]
 POSTINGS, FULLTEXT = ("lexical",), ("fulltext",)  # what scored: BM25 over postings, or SQLite's own full text
 
 PLACED_PASSAGES = 4_096  # passages whose rows are looked up together
+PARTED, PARTS = 4, 4_096  # times as many parts as answers, and at least so many, whose best tell a least score
 SPLIT_ROWS = 20_000  # rows behind the generation that a search splits itself; with more, SQLite answers
 
 
@@ -214,13 +215,18 @@ def _is_current(store: Store, registered: Registered) -> bool:
 
 def _best(keys: Keys, scores: Scores, k: int) -> tuple[Keys, Scores]:
     """The `k` best of the rows with a score above 0, of equals the first."""
-    sampled = scores[::16]  # its k-th best is no better than that of all, and cheaper to find
-    enough = np.partition(sampled, len(sampled) - k)[len(sampled) - k] if len(sampled) > k else 0
-    rows = np.flatnonzero((scores >= enough) & (scores > 0))
-    if len(rows) > k:
-        least = np.partition(scores[rows], len(rows) - k)[len(rows) - k]
-        rows = rows[scores[rows] >= least]
-    rows = rows[np.argsort(-scores[rows], kind="stable")[:k]]
+    least, rows_each = 0.0, len(scores) // max(PARTED * k, PARTS)
+    if rows_each > 1:  # the k-th best of the best of each part is no better than that of all, and cheaper to find
+        parts = len(scores) // rows_each
+        best = scores[: rows_each * parts].reshape(rows_each, parts).max(axis=0)
+        least = float(np.partition(best, len(best) - k)[len(best) - k])
+    rows = np.flatnonzero(scores >= least if least > 0 else scores > 0)
+    # above 0 the bits of floats are in their order: integers are sorted sooner than places by what lies there
+    order = (~scores[rows].view(np.uint32)).astype(np.uint64) << np.uint64(32) | rows.astype(np.uint64)
+    if len(order) > k:
+        order = np.partition(order, k - 1)[:k]
+    order.sort()
+    rows = (order & np.uint64(0xFFFFFFFF)).astype(np.intp)
     return keys[rows], scores[rows]
 
 
