@@ -29,6 +29,7 @@ from semsearch.scratch import gathered
 from semsearch.search.fields import composed, listed_fields
 from semsearch.tabular import RowIds, Tabular
 from semsearch.types import Metric, Scores, Vectors
+from semsearch.validation import check_text
 from semsearch.vectors import stored_form
 
 Label: TypeAlias = str | int
@@ -301,10 +302,10 @@ def classify(
 
     Raises:
         UsageError: There are fewer than two labels, or not one for each row: None and NaN are none.
-        DataError: A row holds NaN or infinite numbers.
+        DataError: A row holds NaN or infinite numbers, or a label a character that is none.
     """
     check_confidence(min_confidence)
-    metric = Metric(metric)
+    metric = Metric.of(metric)
     (known, known_ids), (asked, ids) = (rows_in(given) for given in (labelled, vectors))
     named = [
         label.item() if isinstance(label, np.generic) else label
@@ -316,6 +317,8 @@ def classify(
                 f"row {row} of the labels holds {label!r:.60}, and a label is a text or a number: leave the rows that "
                 "have none out of both."
             )
+        if isinstance(label, str):
+            check_text(label, f"row {row} of the labels")
     rows = stored_form(known, None, metric)
     if len(named) != len(rows):
         raise UsageError(f"there are {len(named):,} labels for {len(rows):,} rows.")

@@ -16,6 +16,7 @@ from semsearch.errors import UsageError
 from semsearch.ingest.label_fields import ALL_LABELS, SOME_LABELS, keep_field, label_fields, values_of_its_own
 from semsearch.scratch import gathered
 from semsearch.types import Metric
+from semsearch.validation import check_text
 from semsearch.vectors import score_each
 
 LIKE_MEMBERS = 0.05  # share of the members of a cluster that score less with its centre than a new one must
@@ -26,9 +27,11 @@ def check_field(field: object) -> None:
 
     Raises:
         UsageError: It is no text, or empty.
+        DataError: It holds a character that is none.
     """
     if not isinstance(field, str) or not field.strip():
         raise UsageError(f"labels go into a field of metadata with a name, such as 'topic', and not {field!r:.40}.")
+    check_text(field, "the name of the field that labels go into")
 
 
 def check_free(engine: Engine, field: object) -> None:

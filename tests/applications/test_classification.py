@@ -156,6 +156,15 @@ def test_what_has_no_label_neither_votes_nor_is_counted_as_wrong(tmp_path):
             train.classify(["flour"], "kind")
 
 
+def test_half_a_character_is_no_label_and_no_text(tmp_path):
+    with pytest.raises(DataError, match=r"row 1 of the labels holds half a surrogate pair \(at 0\)"):
+        semsearch.classify(np.eye(2), np.eye(2), ["a", "\ud83d"])
+    with semsearch.create("texts", home=tmp_path, encoder=HashEncoder()) as made:
+        made.add([semsearch.Document(one, f"text {one}", metadata={"about": one}) for one in "ab"])
+        with pytest.raises(DataError, match=r"text 1 holds half a surrogate pair \(at 2\)"):
+            made.classify(["text", "so\ud83d"], "about")
+
+
 def test_labels_that_print_the_same_are_one(tmp_path):
     """A CSV file gives 1, and JSON lines may have "1": by two labels of one class, texts would be judged wrong."""
     rows = [(word, label) for label, words in enumerate(SUBJECTS.values()) for word in words.split()]
