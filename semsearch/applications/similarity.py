@@ -52,7 +52,7 @@ def similarity(
     """
     if not isinstance(compute, Compute):
         raise UsageError(f"compute must be a Compute, as in Compute(device='cpu'), not {kind_of(compute)}.")
-    by_vectors = Metric.COSINE if metric is None else Metric(metric)
+    by_vectors = Metric.COSINE if metric is None else Metric.of(metric)
     sides = [_side(side, by_vectors) for side in (first, second)]
     counts = [len(side) for side in sides]
     if counts[0] != counts[1] and 1 not in counts:

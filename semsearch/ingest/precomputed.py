@@ -209,7 +209,8 @@ def _parquet_column(path: Path, column: str) -> NDArray[Any]:
                     raise DimensionMismatch(
                         f"{path}: the lists in the column '{column}' are of different lengths, or missing."
                     )
-                pieces.append(lists.flatten().to_numpy(zero_copy_only=False))
+                values = lists.flatten().to_numpy(zero_copy_only=False)
+                pieces.append(values if values.dtype == np.float64 else np.asarray(values, dtype=np.float32))
                 count += len(lengths)
     except DimensionMismatch:
         raise

@@ -65,7 +65,7 @@ class SemsearchVectorStore(BasePydanticVectorStore):
 
     def __init__(self, name: str, home: HomeLike = None, metric: str = "cosine", **kwargs: Any) -> None:
         """Nothing is opened yet; see the class."""
-        super().__init__(name=name, home=place_of(home), metric=str(Metric(metric)), **kwargs)
+        super().__init__(name=name, home=place_of(home), metric=str(Metric.of(metric)), **kwargs)
         self._home = home
 
     @classmethod
