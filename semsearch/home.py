@@ -39,8 +39,8 @@ class Home(ABC):
 
         Args:
             place: A folder, a URL (of a server: `http://localhost:7700`, `unix:PATH`), or `:memory:`; by default the
-                environment's `SEMSEARCH_HOME`, where that is not empty, else the nearest `.semsearch` in this folder or above, else the user's
-                data folder. It need not exist yet.
+                environment's `SEMSEARCH_HOME`, where that is not empty, else the nearest `.semsearch` in this folder or
+                above, else the user's data folder. It need not exist yet.
 
         Raises:
             UsageError: There is no engine for that kind of URL; says which there are. Or `place` is empty.

@@ -35,7 +35,7 @@ def check_vectors(vectors: ArrayLike, dim: int | None, what: str = "vectors", an
     """
     largest = float(MAX_SCORE) if any_length else MAX_COMPONENT
     shape = f"(n, {'dim' if dim is None else dim})"
-    plain = vectors if type(vectors) is np.ndarray else _plain(vectors, what)
+    plain = vectors if type(vectors) is np.ndarray and vectors.dtype != object else _plain(vectors, what)
     try:
         given = np.asarray(plain)
         if given.dtype.kind not in "fiu":
@@ -48,7 +48,7 @@ def check_vectors(vectors: ArrayLike, dim: int | None, what: str = "vectors", an
     except (TypeError, ValueError, RuntimeError) as error:  # the last is torch's
         from semsearch.arrow_input import odd_row
 
-        row = odd_row(plain) if isinstance(plain, list) else None
+        row = odd_row(list(plain)) if isinstance(plain, list) or isinstance(plain, np.ndarray) else None
         got = f"got {error}" if row is None else f"row {row} is {plain[row]!r:.60}"
         raise DataError(f"{what} must be an array of numbers of shape {shape}; {got}.") from error
     if array.ndim != 2 or (array.shape[1] != dim if dim is not None else not array.shape[1] and len(array)):
@@ -88,12 +88,19 @@ def _plain(given: Any, what: str) -> Any:
     Raises:
         DataError: A value is masked, which numpy would uncover.
     """
-    if isinstance(given, Iterator | list | tuple):
-        return [_unmasked(row, what, number) for number, row in enumerate(given)]
-    return _unmasked(given, what)
+    if isinstance(given, Iterator | list | tuple) or (
+        isinstance(given, np.ndarray) and given.dtype == object and given.ndim == 1  # of arrays, as pandas has columns
+    ):
+        return [unmasked(row, what, number) for number, row in enumerate(given)]
+    return unmasked(given, what)
 
 
-def _unmasked(given: Any, what: str, row: int = 0) -> Any:
+def unmasked(given: Any, what: str, row: int = 0) -> Any:
+    """An array, or one `row` of it, without gradients.
+
+    Raises:
+        DataError: A value is masked.
+    """
     if getattr(given, "requires_grad", False):
         return given.detach()
     if isinstance(given, np.ma.MaskedArray) and (mask := np.ma.getmaskarray(given)).any():

@@ -233,7 +233,7 @@ ODD = [
     ],
 )
 def test_a_choice_is_a_text(notes, asked, message, odd):
-    """An array would be compared item by item, and what has no hash can't be looked up: neither ends in their errors."""
+    """An array would be compared item by item, and what has no hash can't be looked up."""
     with pytest.raises(UsageError, match=message):
         asked(notes, odd)
     assert semsearch.list_collections() == ["notes"]
