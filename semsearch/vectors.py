@@ -48,7 +48,7 @@ def check_vectors(vectors: ArrayLike, dim: int | None, what: str = "vectors", an
     except (TypeError, ValueError, RuntimeError) as error:  # the last is torch's
         from semsearch.arrow_input import odd_row
 
-        row = odd_row(list(plain)) if isinstance(plain, list) or isinstance(plain, np.ndarray) else None
+        row = odd_row(list(plain)) if isinstance(plain, list | np.ndarray) else None
         got = f"got {error}" if row is None else f"row {row} is {plain[row]!r:.60}"
         raise DataError(f"{what} must be an array of numbers of shape {shape}; {got}.") from error
     if array.ndim != 2 or (array.shape[1] != dim if dim is not None else not array.shape[1] and len(array)):
