@@ -1,5 +1,6 @@
 """What can go wrong with a database becomes one sentence, and nothing is half done. No password is ever shown."""
 
+import itertools
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ import pytest
 pytest.importorskip("psycopg", reason="the extra 'postgres' is not installed")
 
 import psycopg
+from support.command_line import run
 
 import semsearch
 from semsearch.errors import (
@@ -23,6 +25,7 @@ from semsearch.errors import (
 from semsearch.postgres import connections, graph, home
 from semsearch.postgres.allowed_documents import documents_allowed
 from semsearch.postgres.database_address import DatabaseAddress
+from semsearch.postgres.watched_session import WatchedSession
 from semsearch.search.where_mapping import parse
 from semsearch.testing.encoder import HashEncoder
 from semsearch.types import Document, Metric
@@ -130,6 +133,42 @@ def test_a_home_passes_over_a_schema_that_is_there(url, server):
 def test_a_schema_of_a_home_is_a_plain_name(schema):
     with pytest.raises(UsageError, match="schema"):
         DatabaseAddress(f"postgresql://db/x?schema={schema}")
+
+
+@pytest.mark.parametrize("outward", [True, False], ids=["to the database", "from it"])
+def test_an_interrupt_in_any_statement_ends_the_command(cats, url, tmp_path, monkeypatch, outward):
+    """Ctrl-C comes while a statement is waited for: that its connection is of no use then is no lost server."""
+    heard, asked, broken = WatchedSession._heard, itertools.count(), []
+
+    def interrupted(session, gen):
+        if threading.current_thread() is not threading.main_thread() or next(asked) != at or broken:
+            return (yield from heard(session, gen))
+        try:
+            wanted = next(gen)
+        except StopIteration as ended:
+            return ended.value
+        broken.append(at)
+        yield wanted
+        raise KeyboardInterrupt
+
+    with semsearch.create("kept", home=tmp_path / "home", encoder=HashEncoder()) as kept:
+        kept.add(CATS)
+    monkeypatch.setattr(WatchedSession, "_heard", interrupted)
+    ends = []
+    for at in range(0, 1000, 5 if outward else 1):
+        asked = itertools.count()
+        broken.clear()
+        if outward:
+            ended = run("copy", "kept", "--to", url, "--as", f"copy{at}", "--home", tmp_path / "home")
+        else:
+            ended = run("copy", "cats", "--to", tmp_path / f"copy{at}", "--home", url)
+        if not broken and next(asked) <= at:
+            break
+        if broken:
+            ends.append((ended.code, ended.err.splitlines()[-1]))
+    assert len(ends) > 10
+    assert set(ends) == {(130, "interrupted")}
+    assert ended.code == 0, "nobody interrupted the last one"
 
 
 def test_a_server_that_is_not_there(tmp_path):
