@@ -19,7 +19,7 @@ from semsearch.vectors import unmasked
 
 ID_COLUMNS = ("_id", "id")
 ROWS_AT_ONCE = 1024  # of what is read bit by bit
-ROWS = (list, tuple, np.ndarray)  # what holds a vector in a column of objects
+LISTS = (list, tuple, np.ndarray)  # what holds a vector in a column of objects
 VECTOR_COLUMNS = ("vector", "vectors", "embedding", "embeddings")
 
 
@@ -168,7 +168,7 @@ def _unreadable(pa: Any, given: Any, what: str, error: Exception) -> str:
 def _is_row(pa: Any, value: Any) -> bool:
     """Whether Arrow takes a value for a list of numbers."""
     try:
-        return isinstance(value, ROWS) and _is_list(pa, pa.array([value]).type)
+        return isinstance(value, LISTS) and _is_list(pa, pa.array([value]).type)
     except (pa.ArrowException, TypeError, ValueError):
         return False
 
