@@ -101,7 +101,7 @@ class DelimitedReader:
 
     @classmethod
     def recognises(cls, path: Path) -> Confidence:
-        """Files called .csv, .tsv or .tab, also with .gz behind; a folder of them only when told so."""
+        """Files called .csv, .tsv or .tab, also with .gz behind, and folders of no others."""
         return by_name(path, cls.suffixes)
 
     @classmethod

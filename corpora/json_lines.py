@@ -49,7 +49,7 @@ class JSONLinesReader:
 
     @classmethod
     def recognises(cls, path: Path) -> Confidence:
-        """Files called .jsonl, .ndjson, .jsonlines or .json, also with .gz behind; a folder only when told so."""
+        """Files called .jsonl, .ndjson, .jsonlines or .json, also with .gz behind, and folders of no others."""
         return by_name(path, cls.suffixes)
 
     @classmethod

@@ -38,7 +38,7 @@ class ParquetReader:
 
     @classmethod
     def recognises(cls, path: Path) -> Confidence:
-        """Files called .parquet; a folder of them only when told so."""
+        """Files called .parquet, and folders of no others."""
         return by_name(path, cls.suffixes)
 
     @classmethod

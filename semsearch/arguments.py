@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any, SupportsFloat, cast
 
@@ -111,6 +111,14 @@ def check_truth(value: object, what: str) -> bool:
     if type(value).__name__ not in ("bool", "bool_"):  # of numpy, too
         raise UsageError(f"{what} must be True or False, not {value!r:.60}.")
     return bool(value)
+
+
+def check_choice(value: object, what: str, choices: Collection[str]) -> str:
+    """`value`, which is one of these texts: an array would be compared item by item, and a list is in no set."""
+    if isinstance(value, str) and value in choices:
+        return str(value)
+    said = f"{value!r:.60}" if isinstance(value, str) else kind_of(value)
+    raise UsageError(f"{what} must be one of {', '.join(choices)}, not {said}.")
 
 
 def check_progress(value: object) -> None:

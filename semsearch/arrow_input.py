@@ -7,16 +7,19 @@ A frame has a column of lists of numbers, a vector a row, or nothing but columns
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from semsearch.errors import DataError, MissingDependency, SemsearchError, UsageError
 from semsearch.tabular import RowIds
+from semsearch.vectors import unmasked
 
 ID_COLUMNS = ("_id", "id")
 ROWS_AT_ONCE = 1024  # of what is read bit by bit
+LISTS = (list, tuple, np.ndarray)  # what holds a vector in a column of objects
 VECTOR_COLUMNS = ("vector", "vectors", "embedding", "embeddings")
 
 
@@ -54,20 +57,13 @@ def rows_in(given: Any, what: str = "vectors") -> tuple[Any, RowIds | None]:
 
     Raises:
         UsageError: No column holds vectors, or several do.
-        DataError: A row has no vector, or one of another length.
+        DataError: A row has no vector, one of another length, or one with masked values.
         MissingDependency: pyarrow is not installed.
     """
     if not is_frame(given):
         return given, None
     pa = load_pyarrow()
-    try:
-        if hasattr(given, "collect") and hasattr(given, "collect_schema"):  # polars, lazy
-            given = given.collect()
-        table = _table(pa, given)
-    except SemsearchError:
-        raise
-    except Exception as error:  # whatever the library that gives it raises
-        raise DataError(_unreadable(given, error)) from error
+    table = _read(pa, given, what)
     ids = _index_of(given)
     if not isinstance(table, pa.Table):
         return _of_lists(pa, table, what), ids
@@ -94,6 +90,26 @@ def rows_in(given: Any, what: str = "vectors") -> tuple[Any, RowIds | None]:
     return np.stack(columns, axis=1) if columns else np.empty((0, 0)), ids
 
 
+def _read(pa: Any, given: Any, what: str) -> Any:
+    """A table, or one column in chunks.
+
+    Raises:
+        DataError: It can't be read, or holds masked values.
+    """
+    for name, values in _objects(given, what):  # Arrow would uncover what is masked
+        for row, value in enumerate(values):
+            if isinstance(value, np.ma.MaskedArray):
+                unmasked(value, name, row)
+    try:
+        if hasattr(given, "collect") and hasattr(given, "collect_schema"):  # polars, lazy
+            given = given.collect()
+        return _table(pa, given)
+    except SemsearchError:
+        raise
+    except Exception as error:  # whatever the library that gives it raises
+        raise DataError(_unreadable(pa, given, what, error)) from error
+
+
 def load_pyarrow() -> Any:
     """The library that takes what frames give.
 
@@ -110,7 +126,6 @@ def load_pyarrow() -> Any:
 
 
 def _table(pa: Any, given: Any) -> Any:
-    """A table, or one column in chunks."""
     if hasattr(given, "iloc") and hasattr(given, "columns"):  # pandas, whose index is no column here
         return pa.Table.from_pandas(given, preserve_index=False)
     if hasattr(given, "iloc"):
@@ -125,18 +140,37 @@ def _table(pa: Any, given: Any) -> Any:
         return pa.chunked_array(given)  # a stream of something other than records
 
 
-def _unreadable(given: Any, error: Exception) -> str:
-    """What to say of a frame or column that can't be read; of pandas, where a row is unlike the others."""
-    columns: Iterable[Any] = ()
+def _objects(given: Any, what: str) -> Iterator[tuple[str, list[Any]]]:
+    """Those columns of pandas that hold objects, each with its name."""
     if hasattr(given, "iloc"):
-        columns = given.items() if hasattr(given, "columns") else [("vectors", given)]
-    for name, column in columns:
-        values = column.tolist() if column.dtype == object else []
-        if (row := odd_row(values)) is not None:
-            odd, first = (f"{values[one]!r:.60}" for one in (row, 0))
-            return f"row {row} of column '{name}' is {odd}, and the first is {first}: make them alike."
+        columns = given.items() if hasattr(given, "columns") else [(what, given)]
+        for name, column in columns:
+            if column.dtype == object:
+                yield f"column '{name}'", column.tolist()
+
+
+def _unreadable(pa: Any, given: Any, what: str, error: Exception) -> str:
+    """What to say of a frame or column that can't be read; of pandas, where a row is unlike the others."""
+    for name, values in _objects(given, what):
+        with suppress(pa.ArrowException, TypeError, ValueError):
+            pa.array(values, from_pandas=True)
+            continue  # it is another column
+        row = odd_row(values)
+        if row is None and _is_row(pa, values[0]):  # numpy takes all of them
+            row = next((row for row, value in enumerate(values) if not _is_row(pa, value)), None)
+        if row is not None:
+            odd, other = (f"{values[one]!r:.60}".partition("\n")[0] for one in (row, 0 if row else -1))
+            return f"row {row} of {name} is {odd}, and the {'first' if row else 'last'} is {other}: make them alike."
     reason = "; ".join(str(part).partition("\n")[0] for part in error.args) or type(error).__name__
     return f"the frame can't be read: {reason.removesuffix('.')}. Give one of its columns, or an array."
+
+
+def _is_row(pa: Any, value: Any) -> bool:
+    """Whether Arrow takes a value for a list of numbers."""
+    try:
+        return isinstance(value, LISTS) and _is_list(pa, pa.array([value]).type)
+    except (pa.ArrowException, TypeError, ValueError):
+        return False
 
 
 def odd_row(rows: Sequence[Any]) -> int | None:

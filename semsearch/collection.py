@@ -989,6 +989,7 @@ class Collection:
 
         Raises:
             UsageError: Fewer than two documents have a label.
+            DataError: A text holds a character that is none.
         """
         from semsearch.applications.classification import Classifications, check_confidence, document_classifier
         from semsearch.search.request import check_texts
@@ -996,6 +997,8 @@ class Collection:
         check_confidence(min_confidence)
         _check_field_name(field)
         asked = check_texts(texts, "classify")
+        for place, text in enumerate(asked):
+            check_text(text, f"text {place}")
         classifier, ids, notes = document_classifier(self.engine, field, device)
         if not asked:
             return Classifications([])
@@ -1196,7 +1199,7 @@ class Collection:
         """Change back to the model of before the last `reencode`, as `reencode` does; how many were encoded.
 
         Raises:
-            UsageError: The model was never changed, or the one of before was an object, which `reencode` takes.
+            UsageError: The model is the first, or the one of before was an object, which `reencode` takes.
             ModelError: What is under its name now is another model.
         """
         name, revision = self._upkeep.former_encoder()

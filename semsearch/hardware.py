@@ -33,6 +33,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from semsearch.arguments import check_whole, kind_of
 from semsearch.errors import UsageError
 from semsearch.process import forked as forked  # backends ask it here
 
@@ -56,6 +57,16 @@ class Compute:
     device: str | None = None  # "cpu", "cuda", "cuda:1", "mps"; several by commas
     dtype: str | None = None  # "float32", "bfloat16" or "float16"
     batch_tokens: int | None = None  # tokens of a batch
+
+    def __post_init__(self) -> None:
+        if self.device is not None and not isinstance(self.device, str):
+            raise UsageError(f"device must be a name such as 'cpu' or 'cuda:1', not {kind_of(self.device)}.")
+        if (
+            self.dtype is not None and not isinstance(self.dtype, str) and type(self.dtype).__name__ != "dtype"
+        ):  # torch's
+            raise UsageError(f"dtype must be a name such as 'float32', not {kind_of(self.dtype)}.")
+        if self.batch_tokens is not None:
+            check_whole(self.batch_tokens, "batch_tokens")
 
     @property
     def devices(self) -> list[str]:

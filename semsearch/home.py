@@ -30,6 +30,7 @@ class Home(ABC):
     """
 
     location: str  # for people: a folder, or a URL without its password
+    lasting = True  # its collections are there when the process has ended
     folder: Path | None = None  # on this machine, where a person's history and settings may lie beside the collections
 
     @staticmethod
@@ -38,18 +39,17 @@ class Home(ABC):
 
         Args:
             place: A folder, a URL (of a server: `http://localhost:7700`, `unix:PATH`), or `:memory:`; by default the
-                environment's `SEMSEARCH_HOME`, else the nearest `.semsearch` in this folder or above, else the user's
-                data folder. It need not exist yet.
+                environment's `SEMSEARCH_HOME`, where that is not empty, else the nearest `.semsearch` in this folder or
+                above, else the user's data folder. It need not exist yet.
 
         Raises:
-            UsageError: There is no engine for that kind of URL; says which there are.
+            UsageError: There is no engine for that kind of URL; says which there are. Or `place` is empty.
             Untrusted: The nearest `.semsearch` was made elsewhere; has the line to type.
         """
         if isinstance(place, Home):
             return place
-        if place not in (None, ""):
-            check_path(place, "home")
-        text = os.fspath(place or os.environ.get("SEMSEARCH_HOME") or _default_folder())
+        said = None if place is None else check_path(place, "home")
+        text = said or os.environ.get("SEMSEARCH_HOME") or os.fspath(_default_folder())
         made: Home = plugins.engine_home(_kind(text))(text)
         return made
 

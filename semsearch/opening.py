@@ -96,7 +96,7 @@ def create(
     languages = None if language is None else list(named(language))
     dim = None if dim is None else check_whole(dim, "dim")
     compute = Compute(device, dtype, batch_tokens)
-    wanted = None if metric is None else Metric(metric)
+    wanted = None if metric is None else Metric.of(metric)
     loaded, described = (None, None) if encoder is None else described_encoder(encoder, revision, compute)
     if loaded is not None:
         if dim is not None and dim != loaded.dim:

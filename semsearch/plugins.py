@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
-from semsearch.arguments import check_mapping
+from semsearch.arguments import check_mapping, kind_of
 from semsearch.errors import MissingDependency, UsageError
 from semsearch.types import CorpusReader, Metric
 
@@ -42,8 +42,10 @@ def names(group: str) -> list[str]:
 def load(group: str, name: str) -> Any:
     """The object registered as `name`; an unknown name is an error that lists the known ones."""
     found = _registered(group)
+    kind = group.rpartition(".")[2]
+    if not isinstance(name, str):
+        raise UsageError(f"{kind} have names, and {kind_of(name)} is none: there are {', '.join(sorted(found))}.")
     if name not in found:
-        kind = group.rpartition(".")[2]
         raise UsageError(f"'{name}' is not among the known {kind}: {', '.join(sorted(found))}.")
     try:
         return found[name].load()
@@ -130,7 +132,7 @@ def check_metric(index: str, metric: Metric) -> None:
 def check_index(index: str, options: Mapping[str, Any]) -> None:
     """Refuse an index or options that nobody could build."""
     check_mapping(options, "options")
-    if index != "auto":
+    if not isinstance(index, str) or index != "auto":
         index_backend(index).Params.parse(options, f"index '{index}'")
     elif options:
         raise UsageError(

@@ -26,6 +26,7 @@ from typing import (
 import numpy as np
 from numpy.typing import NDArray
 
+from semsearch.arguments import kind_of
 from semsearch.errors import DataError, SemsearchError, UsageError
 from semsearch.places import Place, Position, Provenance
 from semsearch.tabular import Tabular
@@ -49,7 +50,17 @@ class Metric(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> NoReturn:
-        raise UsageError(f"{value!r:.60} is no metric; they are {', '.join(cls)}.")
+        said = f"{value!r:.60}" if isinstance(value, str) else f"what is {kind_of(value)}"
+        raise UsageError(f"{said} is no metric; they are {', '.join(cls)}.")
+
+    @classmethod
+    def of(cls, value: object) -> Metric:
+        """The one that is named; what is no text is refused before it is compared with a name, as arrays can't be.
+
+        Raises:
+            UsageError: It is none.
+        """
+        return cls(value) if isinstance(value, str) else cls._missing_(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,7 @@ class Upkeep:
         spec = IndexSpec.of(self._engine.settings)
         if index is not None:
             spec = replace(spec, backend=index, options={})
+            plugins.check_index(index, {})
         if options is not None:
             check_mapping(options, "options")
             spec = replace(spec, options={**spec.options, **options})
@@ -204,7 +205,12 @@ class Upkeep:
         """The model of before the last change, by name and revision; see `Collection.undo_reencode`."""
         own, name = self._engine.settings.get(FORMER_ENCODER), self._engine.name
         if own is None:
-            raise UsageError(f"the model of collection '{name}' was not changed: there is nothing to undo.")
+            if self._engine.settings["encoder"] is None:
+                raise UsageError(f"collection '{name}' has no model, and had none: there is nothing to undo.")
+            raise UsageError(
+                f"the model of collection '{name}' is its first: there is none to change back to. Vectors that "
+                "documents came with, before a model encoded them, are not kept."
+            )
         if own["name"] is None:
             raise UsageError(f"the model of before was an object of class {own['class']}: give it to reencode.")
         _, described = self._model.described_as(own["name"], own["revision"])

@@ -21,20 +21,21 @@ MAX_COMPONENT = 1e12  # of a component: scores, and what libraries sum on the wa
 MAX_SCORE = np.array(np.finfo(np.float32).max, dtype=np.float64)  # no score is above it …
 MIN_SCORE = -MAX_SCORE  # … or below this
 RANGE_ROWS = 1 << 14  # looked at together, so that rows that are mapped are read once
+PRECISE = 2.0**-100  # beneath it, components beside the largest of a vector lose digits in float32
 SQUARED = 1e18  # what still has a square in float32
 SCORED_PAIRS = 256  # scored at a time: their float64 copies stay in cache
 UNIT = 2.0**-20  # how far from 1 the length of a vector in float32 may be to count as 1
 
 
-def check_vectors(
-    vectors: ArrayLike, dim: int | None, what: str = "vectors", largest: float = MAX_COMPONENT
-) -> Vectors:
-    """`vectors` as float32 `(n, dim)`, C-contiguous, within ±`largest`; an error names the first bad row.
+def check_vectors(vectors: ArrayLike, dim: int | None, what: str = "vectors", any_length: bool = False) -> Vectors:
+    """`vectors` as float32 `(n, dim)`, C-contiguous, within ±`MAX_COMPONENT`; an error names the first bad row.
 
-    Of any `dim` where that is None. Tensors are taken without their gradients.
+    Of any `dim` where that is None. Tensors are taken without their gradients. Where they have `any_length`, as only
+    their directions count, they are within what float32 holds, and a row that it would hold as nothing is scaled up.
     """
+    largest = float(MAX_SCORE) if any_length else MAX_COMPONENT
     shape = f"(n, {'dim' if dim is None else dim})"
-    plain = vectors if type(vectors) is np.ndarray else _plain(vectors, what)
+    plain = vectors if type(vectors) is np.ndarray and vectors.dtype != object else _plain(vectors, what)
     try:
         given = np.asarray(plain)
         if given.dtype.kind not in "fiu":
@@ -47,13 +48,15 @@ def check_vectors(
     except (TypeError, ValueError, RuntimeError) as error:  # the last is torch's
         from semsearch.arrow_input import odd_row
 
-        row = odd_row(plain) if isinstance(plain, list) else None
+        row = odd_row(list(plain)) if isinstance(plain, list | np.ndarray) else None
         got = f"got {error}" if row is None else f"row {row} is {plain[row]!r:.60}"
         raise DataError(f"{what} must be an array of numbers of shape {shape}; {got}.") from error
     if array.ndim != 2 or (array.shape[1] != dim if dim is not None else not array.shape[1] and len(array)):
         raise DimensionMismatch(f"{what} must have the shape {shape}, but have {array.shape}.")
     for start in range(0, len(array), RANGE_ROWS):
         rows = array[start : start + RANGE_ROWS]
+        if any_length and given.dtype.itemsize > array.itemsize:
+            _scale_up(rows, given[start : start + RANGE_ROWS])
         if not in_range(rows, largest):
             row = next(row for row in range(len(rows)) if not in_range(rows[row], largest))
             if not np.isfinite(given[start + row]).all():
@@ -70,18 +73,34 @@ def check_vectors(
     return array
 
 
+def _scale_up(narrow: Vectors, given: NDArray[Any]) -> None:
+    """Write those rows of `given` into `narrow` anew, scaled, that are too small to keep their direction in float32."""
+    tiny = np.flatnonzero(np.abs(narrow).max(axis=1, initial=0) < PRECISE)
+    if len(tiny):
+        wide = given[tiny]
+        longest = np.abs(wide).max(axis=1, keepdims=True, initial=0)
+        narrow[tiny] = wide / np.where(longest > 0, longest, 1)
+
+
 def _plain(given: Any, what: str) -> Any:
     """What numpy takes as it is meant: all in a list, tensors without gradients.
 
     Raises:
         DataError: A value is masked, which numpy would uncover.
     """
-    if isinstance(given, Iterator | list | tuple):
-        return [_unmasked(row, what, number) for number, row in enumerate(given)]
-    return _unmasked(given, what)
+    if isinstance(given, Iterator | list | tuple) or (
+        isinstance(given, np.ndarray) and given.dtype == object and given.ndim == 1  # of arrays, as pandas has columns
+    ):
+        return [unmasked(row, what, number) for number, row in enumerate(given)]
+    return unmasked(given, what)
 
 
-def _unmasked(given: Any, what: str, row: int = 0) -> Any:
+def unmasked(given: Any, what: str, row: int = 0) -> Any:
+    """An array, or one `row` of it, without gradients.
+
+    Raises:
+        DataError: A value is masked.
+    """
     if getattr(given, "requires_grad", False):
         return given.detach()
     if isinstance(given, np.ma.MaskedArray) and (mask := np.ma.getmaskarray(given)).any():
@@ -145,7 +164,7 @@ def stored_form(vectors: ArrayLike, dim: int | None, metric: Metric, what: str =
     Of any `dim` where that is None.
     """
     if metric == Metric.COSINE:  # of any length before
-        return normalise(check_vectors(vectors, dim, what, float(MAX_SCORE)))
+        return normalise(check_vectors(vectors, dim, what, any_length=True))
     return check_vectors(vectors, dim, what)
 
 

@@ -291,6 +291,54 @@ def test_a_frame_that_can_not_be_read_is_a_sentence(applied, given, says):
         applied(given())
 
 
+def objects(values):
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
+    return column
+
+
+MASKED = np.ma.masked_array([1.0, 2.0], mask=[False, True])
+
+
+@pytest.mark.parametrize("row", [0, 1])
+def test_a_masked_vector_in_a_column_is_not_uncovered(row):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    values = [np.ones(2)] * 3
+    values[row] = MASKED
+    series = pandas.Series(values)
+    for column, what in (
+        (series, "column 'vectors'"),
+        (pandas.DataFrame({"id": list("abc"), "vector": series}), "column 'vector'"),
+        (series.to_numpy(), "vectors"),
+    ):
+        with pytest.raises(
+            DataError, match=f"row {row} of {what} holds masked values: fill them, or leave the row out"
+        ):
+            semsearch.pairs(column)
+    values[row] = np.ma.masked_array([1.0, 2.0])
+    assert len(semsearch.pairs(pandas.Series(values)).first) == 3
+
+
+@pytest.mark.parametrize("odd", [None, "x", 3.0, object(), {"a": 1}, ["x", "y"], np.ones((1, 2)), memoryview(b"ab")])
+def test_an_odd_row_of_a_column_is_named(odd):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    values = pandas.Series([np.ones(2), odd, np.ones(2)])
+    tags = [["x"], ["y"], []]
+    for column in (values, pandas.DataFrame({"tags": tags, "vector": values}), objects(values.tolist())):
+        if isinstance(odd, memoryview) and isinstance(column, np.ndarray):
+            continue  # numbers to numpy
+        with pytest.raises(DataError, match=r"row 1 (of (vectors|column 'vectors?') )?(is|has no vector)"):
+            semsearch.pairs(column)
+
+
+def test_a_column_as_an_array_of_arrays_serves():
+    rows = np.random.default_rng(0).standard_normal((4, 3))
+    wanted, found = semsearch.pairs(rows), semsearch.pairs(objects(list(rows)))
+    assert (found.scores == wanted.scores).all()
+
+
 def test_columns_serve_as_well(vectors):
     frame = pl.DataFrame({"id": NAMES, "a": vectors.tolist(), "b": vectors[::-1].tolist()})
     bare = semsearch.pairs(vectors, vectors[::-1], limit=9)

@@ -3,7 +3,9 @@
 import importlib.metadata
 import re
 
+import numpy as np
 import pytest
+from support.command_line import run
 from support.fakes import HashEncoder
 
 import semsearch
@@ -75,3 +77,38 @@ def test_a_backup_is_restored_by_name(tmp_path):
         assert collection.ids() == ["a"]
     with pytest.raises(UsageError, match="own tools"):
         semsearch.restore(tmp_path / "notes.backup", home=":memory:")
+
+
+def test_an_empty_home_is_none(tmp_path, monkeypatch):
+    """What is written empty is a mistake; a variable of the environment that is empty is as good as none."""
+    monkeypatch.setenv("SEMSEARCH_HOME", str(tmp_path / "there"))
+    (tmp_path / "note.txt").write_text("a note")
+    with pytest.raises(UsageError, match="home must be a path, and is empty"):
+        Home.of("")
+    with pytest.raises(UsageError, match="home must be a path, and is empty"):
+        semsearch.list_collections(home="")
+    for command in (("list",), ("query", "notes", "cat"), ("doctor",), ("index", tmp_path), ("serve",), ("watch",)):
+        ended = run(*command, "--home", "")
+        assert (ended.code, "home must be a path, and is empty" in ended.err) == (2, True), (command, ended)
+    monkeypatch.setenv("SEMSEARCH_HOME", "")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".semsearch").mkdir()
+    assert Home.of().location == str(tmp_path / ".semsearch")
+
+
+def test_no_command_leaves_a_collection_in_memory(tmp_path):
+    """It would end with the command that tells of it."""
+    (tmp_path / "notes.jsonl").write_text('{"text": "a note"}')
+    np.savez(tmp_path / "notes.npz", texts=np.array(["a note"]), vectors=np.eye(1, 4, dtype=np.float32))
+    with semsearch.create("kept", home=tmp_path / "home", encoder=None, dim=4) as kept:
+        kept.add([Document("a", "a note")], vectors=np.eye(1, 4))
+    for command in (
+        ("copy", "kept", "--to", ":memory:", "--home", tmp_path / "home"),
+        ("copy", "kept", "--to", "memory://", "--home", tmp_path / "home"),
+        ("index", tmp_path / "notes.jsonl", "--home", ":memory:"),
+        ("import", tmp_path / "notes.npz", "--encoder", "none", "--home", ":memory:"),
+    ):
+        ended = run(*command)
+        assert (ended.code, "ends with this command: name a folder, or a URL" in ended.err) == (2, True), ended
+        assert ended.out == ""
+    assert not {"kept", "notes"} & set(semsearch.list_collections(home=":memory:"))

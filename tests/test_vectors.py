@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import semsearch
 from semsearch.local.store import checksum, segments
 from semsearch.local.store.segments import checksums
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.types import Metric, Neighbors
-from semsearch.vectors import SCORED_PAIRS, score_each, score_pairs
+from semsearch.vectors import SCORED_PAIRS, score_each, score_pairs, stored_form
 
 
 @pytest.mark.parametrize("metric", Metric)
@@ -71,3 +72,17 @@ def test_without_the_fast_checksum_zlib_serves(monkeypatch):
 def test_neighbours_come_without_their_padding():
     found = Neighbors(np.array([[4, 2, -1], [-1, -1, -1], [1, 5, 9]]), np.zeros((3, 3), dtype=np.float32))
     assert [(keys.tolist(), len(scores)) for keys, scores in found] == [([4, 2], 2), ([], 0), ([1, 5, 9], 3)]
+
+
+@pytest.mark.parametrize("length", [1e-40, 1e-60, 1e-300])
+def test_a_vector_too_short_for_float32_keeps_its_direction(length, tmp_path):
+    """By the cosine: added, searched by, and beside others. By distance it is zero, which it nearly is."""
+    rows = np.random.default_rng(0).standard_normal((5, 4))
+    assert np.allclose(stored_form(rows * length, 4, Metric.COSINE), stored_form(rows, 4, Metric.COSINE), atol=1e-6)
+    assert not stored_form(rows * 1e-60, 4, Metric.L2).any()
+    assert not stored_form(rows * 0, 4, Metric.COSINE).any()
+    with semsearch.create("short", home=tmp_path, encoder=None, dim=4) as short:
+        short.add([semsearch.Document(one, "text") for one in "abcde"], vectors=rows * length)
+        for given in (rows[3] * length, (rows[3] * length).tolist()):
+            hit = short.search(vector=given, k=1)[0]
+            assert (hit.id, hit.score) == ("d", pytest.approx(1))

@@ -22,7 +22,7 @@ from semsearch.controls import CONTROLS
 from semsearch.errors import DimensionMismatch, UsageError
 from semsearch.tabular import RowIds, Tabular
 from semsearch.types import Metric, Vectors
-from semsearch.vectors import MAX_SCORE, check_vectors, stored_form
+from semsearch.vectors import stored_form
 
 MARGIN_NEIGHBOURS = 4
 LEARNT_FROM = 30  # translations
@@ -132,7 +132,7 @@ def learn_margin(
         UsageError: They are not as many, or fewer than 30, or no pair is right.
         DataError: A row holds NaN or infinite numbers.
     """
-    one, other = (check_vectors(rows_in(side)[0], None, largest=float(MAX_SCORE)) for side in (left, right))
+    one, other = (_unit(rows_in(side)[0]) for side in (left, right))
     if len(one) != len(other):
         raise UsageError(f"line i must translate line i, and there are {len(one):,} and {len(other):,}.")
     if len(one) < LEARNT_FROM:

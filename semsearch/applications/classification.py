@@ -26,9 +26,10 @@ from semsearch.arrow_input import rows_in
 from semsearch.engine import Engine
 from semsearch.errors import UsageError
 from semsearch.scratch import gathered
-from semsearch.search.fields import listed_fields
+from semsearch.search.fields import composed, listed_fields
 from semsearch.tabular import RowIds, Tabular
 from semsearch.types import Metric, Scores, Vectors
+from semsearch.validation import check_text
 from semsearch.vectors import stored_form
 
 Label: TypeAlias = str | int
@@ -46,6 +47,21 @@ BINS = 10  # of the calibration error
 def is_label(value: object) -> TypeGuard[Label]:
     """Whether a value of metadata is a label: a text or a whole number."""
     return isinstance(value, str | int) and not isinstance(value, bool)
+
+
+def printed(label: Label) -> str:
+    """What tells labels apart: how they print, so that the "1" of a JSON file is the 1 of a CSV file."""
+    if isinstance(label, str):
+        return composed(label)
+    return str(label) if label % 1 else str(int(label))  # 1.0 is 1, and infinity's remainder is NaN
+
+
+def label_forms(labels: Iterable[Label]) -> dict[str, Label]:
+    """How each label is given, by how it prints: as most of `labels` have it, and of equally many the first."""
+    counts: dict[str, Counter[Label]] = {}
+    for label in labels:
+        counts.setdefault(printed(label), Counter())[label] += 1
+    return {text: forms.most_common(1)[0][0] for text, forms in counts.items()}
 
 
 def left_out(what: str, field: str, values: Iterable[object]) -> list[str]:
@@ -219,7 +235,7 @@ class NeighbourClassifier:
 
     Args:
         rows: Of which each group has a label.
-        labels: One for each group, in the order of the groups.
+        labels: One for each group, in the order of the groups; those that print the same are one.
         metric: How they are compared.
         device: Where.
 
@@ -231,9 +247,9 @@ class NeighbourClassifier:
         if len(labels) < 2:
             raise UsageError(f"it takes at least two labelled documents to learn from, and there are {len(labels)}.")
         self._rows, self._metric, self._device = rows, metric, device
-        self.names = sorted(set(labels), key=lambda label: (isinstance(label, str), label))
-        number = {name: at for at, name in enumerate(self.names)}
-        self._labels = np.array([number[label] for label in labels], dtype=np.int64)
+        self.names = sorted(label_forms(labels).values(), key=lambda label: (isinstance(label, str), label))
+        number = {printed(name): at for at, name in enumerate(self.names)}
+        self._labels = np.array([number[printed(label)] for label in labels], dtype=np.int64)
         self._shares = np.bincount(self._labels) / len(self._labels)
         self.vote = self._fitted()
 
@@ -281,14 +297,15 @@ def classify(
 ) -> Classifications:
     """What each of `vectors` `(n, dim)` is, by the vote of its nearest among `labelled` `(m, dim)` with `labels`.
 
-    Either may be a frame of pandas, polars or pyarrow with a vector a row, and the labels one of its columns.
+    Either may be a frame of pandas, polars or pyarrow with a vector a row, and the labels one of its columns. Labels
+    that print the same, 1 and "1", are one, in the form that most have.
 
     Raises:
         UsageError: There are fewer than two labels, or not one for each row: None and NaN are none.
-        DataError: A row holds NaN or infinite numbers.
+        DataError: A row holds NaN or infinite numbers, or a label a character that is none.
     """
     check_confidence(min_confidence)
-    metric = Metric(metric)
+    metric = Metric.of(metric)
     (known, known_ids), (asked, ids) = (rows_in(given) for given in (labelled, vectors))
     named = [
         label.item() if isinstance(label, np.generic) else label
@@ -300,6 +317,8 @@ def classify(
                 f"row {row} of the labels holds {label!r:.60}, and a label is a text or a number: leave the rows that "
                 "have none out of both."
             )
+        if isinstance(label, str):
+            check_text(label, f"row {row} of the labels")
     rows = stored_form(known, None, metric)
     if len(named) != len(rows):
         raise UsageError(f"there are {len(named):,} labels for {len(rows):,} rows.")

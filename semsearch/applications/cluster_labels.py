@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from semsearch.applications.classification import is_label
+from semsearch.applications.classification import is_label, label_forms, printed
 from semsearch.applications.clusters import Clusters, centres_of, nearest_centre
 from semsearch.applications.document_vectors import document_vectors
 from semsearch.arguments import kind_of
@@ -16,6 +16,7 @@ from semsearch.errors import UsageError
 from semsearch.ingest.label_fields import ALL_LABELS, SOME_LABELS, keep_field, label_fields, values_of_its_own
 from semsearch.scratch import gathered
 from semsearch.types import Metric
+from semsearch.validation import check_text
 from semsearch.vectors import score_each
 
 LIKE_MEMBERS = 0.05  # share of the members of a cluster that score less with its centre than a new one must
@@ -26,9 +27,11 @@ def check_field(field: object) -> None:
 
     Raises:
         UsageError: It is no text, or empty.
+        DataError: It holds a character that is none.
     """
     if not isinstance(field, str) or not field.strip():
         raise UsageError(f"labels go into a field of metadata with a name, such as 'topic', and not {field!r:.40}.")
+    check_text(field, "the name of the field that labels go into")
 
 
 def check_free(engine: Engine, field: object) -> None:
@@ -76,7 +79,8 @@ def _setter(field: str, value: object) -> Callable[[Any], dict[str, Any]]:
 def assign(engine: Engine, field: str, device: str = "auto") -> dict[str, Any]:
     """The label of the cluster that each document without one belongs to, by the centres of those that have one.
 
-    A document belongs to the nearest centre, if it scores as much with it as 95 % of the members do.
+    A document belongs to the nearest centre, if it scores as much with it as 95 % of the members do. Labels that print
+    the same, 1 and "1", are of one cluster, and are written in the form that most have.
 
     Returns:
         Labels by id, written into `field`.
@@ -98,11 +102,11 @@ def assign(engine: Engine, field: str, device: str = "auto") -> dict[str, Any]:
                     f"document {document.id!r:.60} has {kind_of(value)} in '{field}', where a text or a whole number "
                     "would be a label: name another field, or take that out."
                 )
-        known = sorted(set(values.values()), key=lambda value: (str(type(value)), value))
+        known = sorted(label_forms(values.values()).values(), key=lambda value: (str(type(value)), value))
         if not known:
             raise UsageError(f"no document has a label in '{field}': cluster them first, with --label-as {field}.")
-        numbers = {value: number for number, value in enumerate(known)}
-        labels = np.array([numbers[values[one]] if one in values else -1 for one in ids], dtype=np.int64)
+        numbers = {printed(value): number for number, value in enumerate(known)}
+        labels = np.array([numbers[printed(values[one])] if one in values else -1 for one in ids], dtype=np.int64)
         centres = centres_of(vectors, labels, len(known), metric)
         rows = np.flatnonzero(labels >= 0)
         own = score_each(centres, labels[rows], vectors, rows, metric)

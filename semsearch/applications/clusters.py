@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from semsearch.applications.all_pairs import AllPairs, PairProgress
+from semsearch.applications.all_pairs import AllPairs, PairProgress, chosen_device
 from semsearch.applications.communities import COMMUNITY_SIZE, communities_of
 from semsearch.applications.document_vectors import document_vectors
 from semsearch.applications.tiles import GroupedRows
 from semsearch.applications.upper_bounds import PairSample
-from semsearch.arguments import check_number, check_progress, check_whole
+from semsearch.arguments import check_choice, check_number, check_progress, check_whole
 from semsearch.arrow_input import rows_in
 from semsearch.engine import Engine
 from semsearch.errors import MissingDependency, UsageError
@@ -57,8 +57,7 @@ class Grouping:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise UsageError(f"method must be one of {', '.join(METHODS)}, not {self.method!r:.40}.")
+        check_choice(self.method, "method", METHODS)
         if self.method == "kmeans" and self.count is None:
             raise UsageError("k-means must be told how many clusters to make: give count.")
         if self.method != "kmeans" and self.count is not None:
@@ -181,7 +180,7 @@ def clusters(
     """
     grouping = Grouping(method, count, min_score, min_size, seed)
     given, ids = rows_in(vectors)
-    metric = Metric.L2 if Metric(metric) == Metric.L2 else Metric.COSINE
+    metric = Metric.L2 if Metric.of(metric) == Metric.L2 else Metric.COSINE
     rows = stored_form(given, None, metric)
     found = clustered(rows, metric, grouping, device, progress)
     return found if ids is None else replace(found, ids=list(ids.values), rows=ids)
@@ -203,6 +202,7 @@ def clustered(
 ) -> Clusters:
     """As `clusters`, of vectors in the form in which they are stored."""
     check_progress(progress)
+    chosen_device(device, 0)  # refuses what is none, however few rows there are
     if not len(vectors):
         return _described(vectors, np.empty(0, dtype=np.int64), metric, None)
     least = grouping.min_score

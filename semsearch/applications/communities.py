@@ -76,7 +76,7 @@ def communities(
     check_number(threshold, "threshold")
     check_whole(min_size, "min_size")
     given, ids = rows_in(vectors)
-    metric = Metric(metric)
+    metric = Metric.of(metric)
     rows = stored_form(given, None, metric)
     return Communities(communities_of(rows, threshold, min_size, metric, device, progress), ids)
 

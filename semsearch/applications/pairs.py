@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from semsearch.applications.all_pairs import AllPairs, PairProgress
 from semsearch.applications.runs import Runs, SortedPairs, ordered
 from semsearch.applications.tiles import GroupedRows
-from semsearch.arguments import check_number, check_path, check_progress, check_whole
+from semsearch.arguments import check_number, check_path, check_progress, check_truth, check_whole
 from semsearch.arrow_input import rows_in
 from semsearch.engine import Engine, EngineView, Indexed, fingerprint
 from semsearch.errors import DimensionMismatch, ModelMismatch, UsageError
@@ -130,7 +130,7 @@ def pairs(
         DataError: A row holds NaN or infinite numbers.
     """
     wanted = Wanted(min_score, min_percentile, k, limit)
-    metric = Metric(metric)
+    metric = Metric.of(metric)
     array, ids = rows_in(vectors)
     left, right, other_ids = GroupedRows.apart(stored_form(array, None, metric)), None, ids
     if between is not None:
@@ -359,6 +359,7 @@ def document_pairs(
     """See `Collection.pairs`."""
     from semsearch.applications.proposed_pairs import ProposedPairs, Side
 
+    check_truth(approximate, "approximate")
     if approximate and folder is not None:
         raise UsageError("what an index proposes is not kept for later: leave the folder out, or 'approximate'.")
     if between is not None:

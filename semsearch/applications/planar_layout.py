@@ -75,7 +75,7 @@ def layout(vectors: ArrayLike, *, seed: int = 0, metric: Metric | str = Metric.C
     """
     check_whole(seed, "seed", 0)
     given, ids = rows_in(vectors)
-    metric = Metric.L2 if Metric(metric) == Metric.L2 else Metric.COSINE
+    metric = Metric.L2 if Metric.of(metric) == Metric.L2 else Metric.COSINE
     return replace(laid_out(stored_form(given, None, metric), seed), ids=ids)
 
 

@@ -17,7 +17,7 @@ from semsearch.errors import DataError, DimensionMismatch, UsageError
 from semsearch.hardware import ANYWHERE, Compute
 from semsearch.types import Encoder, Metric, Scores, Vectors
 from semsearch.validation import check_text
-from semsearch.vectors import MAX_SCORE, check_vectors, score_each, stored_form
+from semsearch.vectors import score_each, stored_form
 
 Texts = str | Iterable[str]
 
@@ -52,7 +52,8 @@ def similarity(
     """
     if not isinstance(compute, Compute):
         raise UsageError(f"compute must be a Compute, as in Compute(device='cpu'), not {kind_of(compute)}.")
-    sides = [_side(side) for side in (first, second)]
+    by_vectors = Metric.COSINE if metric is None else Metric.of(metric)
+    sides = [_side(side, by_vectors) for side in (first, second)]
     counts = [len(side) for side in sides]
     if counts[0] != counts[1] and 1 not in counts:
         raise UsageError(
@@ -63,12 +64,11 @@ def similarity(
         raise UsageError("one side has texts and the other vectors: give two sides of a kind.")
     if all(texts):
         opened = opened_encoder(encoder, compute)
-        metric = opened.metric if metric is None else Metric(metric)
-        vectors = _encoded(opened, sides)
+        metric = opened.metric if metric is None else by_vectors
+        a, b = _encoded(opened, sides, metric)
     else:
-        metric = Metric.COSINE if metric is None else Metric(metric)
-        vectors = sides
-    a, b = (stored_form(side, None, metric) for side in vectors)
+        metric = by_vectors
+        a, b = sides
     if a.shape[1] != b.shape[1]:
         raise DimensionMismatch(f"vectors of {a.shape[1]} and of {b.shape[1]} components don't compare.")
     rows = np.arange(max(counts) if min(counts) else 0)
@@ -88,14 +88,14 @@ def opened_encoder(encoder: str | Encoder | None, compute: Compute = ANYWHERE) -
     return models.described_encoder(named)[0]
 
 
-def _side(given: Any) -> Any:
-    """Texts in a list, or an array."""
+def _side(given: Any, metric: Metric) -> Any:
+    """Texts in a list, or vectors as the metric compares them."""
     if isinstance(given, str):
         return [given]
     if (isinstance(given, np.ndarray) and given.dtype.kind in "fiu") or hasattr(given, "detach"):  # of torch
-        return check_vectors(given, None, largest=float(MAX_SCORE))
+        return stored_form(given, None, metric)
     if is_frame(given) and is_table(given):
-        return np.asarray(rows_in(given, "texts or vectors")[0])
+        return stored_form(rows_in(given, "texts or vectors")[0], None, metric)
     side = as_list(given, "similarity takes two lists of texts, or two arrays of vectors")
     texts = [isinstance(one, str) for one in side]
     if all(texts):
@@ -106,15 +106,15 @@ def _side(given: Any) -> Any:
         place = texts.index(False)
         kind = named_kind(type(side[place]))
         raise UsageError(f"text {place} is no text but {kind}: {side[place]!r:.80}.")
-    return check_vectors(side, None, largest=float(MAX_SCORE))
+    return stored_form(side, None, metric)
 
 
-def _encoded(encoder: Encoder, sides: Sequence[list[str]]) -> list[Vectors]:
+def _encoded(encoder: Encoder, sides: Sequence[list[str]], metric: Metric) -> list[Vectors]:
     """The vectors of both sides, of a text that stands in several places once."""
     once = list(dict.fromkeys(text for side in sides for text in side))
     if not once:
         return [np.empty((0, encoder.dim), dtype=np.float32)] * 2
-    vectors = check_vectors(encoder.encode_documents(once), encoder.dim, "the encoder's vectors", float(MAX_SCORE))
+    vectors = stored_form(encoder.encode_documents(once), encoder.dim, metric, "the encoder's vectors")
     if len(vectors) != len(once):
         raise DataError(f"the encoder gave {len(vectors):,} vectors for {len(once):,} texts.")
     place = {text: row for row, text in enumerate(once)}

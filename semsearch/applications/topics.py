@@ -140,7 +140,7 @@ class TopicsWanted:
         Raises:
             UsageError: What is asked for makes no sense.
         """
-        method, count = self.method or "kmeans", self.count
+        method, count = "kmeans" if self.method is None else self.method, self.count
         if self.method is None and count is None:
             count = max(1, min(MOST_TOPICS, isqrt(documents // 2)))  # as many as a topic has documents, halved
         return Grouping(method, count, self.min_score, self.min_size, self.seed)

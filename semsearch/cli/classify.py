@@ -55,7 +55,13 @@ def classify(options: ClassifyOptions) -> int:
     \b
     semsearch classify tickets new.txt --field team --min-confidence 0.7
     """
-    from semsearch.applications.classification import calibration_error, document_classifier, is_label, left_out
+    from semsearch.applications.classification import (
+        calibration_error,
+        document_classifier,
+        is_label,
+        left_out,
+        printed,
+    )
     from semsearch.chunking import compose
     from semsearch.ingest.source import ReadReport
 
@@ -89,7 +95,7 @@ def classify(options: ClassifyOptions) -> int:
     say(*left_out("texts not judged", options.field, own))
     judged = [(given, truth) for given, truth in zip(found, own, strict=True) if is_label(truth)]
     if judged:
-        right = np.array([given.best == truth for given, truth in judged])
+        right = np.array([printed(given.best) == printed(truth) for given, truth in judged])
         error = calibration_error(np.array([given.confidence for given, _ in judged]), right)
         known = np.array([given.label is not None for given, _ in judged])
         share = right[known].mean() if known.any() else 0.0

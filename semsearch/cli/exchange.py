@@ -11,7 +11,7 @@ import semsearch
 from semsearch.cli import parameters
 from semsearch.cli.parameters import ComputeOptions
 from semsearch.cli.render import out, say
-from semsearch.cli.target import CreateOptions, check_vectors, summary, target, tell_made
+from semsearch.cli.target import CreateOptions, check_lasting, check_vectors, summary, target, tell_made
 from semsearch.errors import DimensionMismatch, UsageError
 from semsearch.home import Home
 from semsearch.names import check_name
@@ -57,6 +57,7 @@ def copy(name: str, to: str, new_name: str | None, home: str | None) -> int:
     if not to.strip():
         raise UsageError("--to needs the home that the copy goes to: a folder, or a URL.")
     place = Home.of(to)
+    check_lasting(place)
     count = semsearch.copy(
         name, place, home=home, new_name=new_name, progress=lambda done: say(f"{done:,} documents are there")
     )

@@ -26,7 +26,7 @@ from semsearch import __version__, trusted
 from semsearch.cli import defaults
 from semsearch.cli.messages import said, say_uncaught
 from semsearch.cli.render import confirmed, say
-from semsearch.cli.termination import on_sigterm
+from semsearch.cli.termination import not_dropped, on_sigterm
 from semsearch.errors import SemsearchError
 from semsearch.resident import launch, route
 from semsearch.search.request import SYNONYMS
@@ -225,12 +225,13 @@ def _run(arguments: Sequence[str] | None) -> int:
     typed = sys.argv[1:] if arguments is None else list(arguments)
     try:
         trusted.ask = _ask if sys.stdin.isatty() and sys.stderr.isatty() else None
-        code = cli.main(
-            arguments,
-            prog_name="semsearch",
-            standalone_mode=False,
-            default_map=defaults.defaults(cli),
-        )
+        with not_dropped():
+            code = cli.main(
+                arguments,
+                prog_name="semsearch",
+                standalone_mode=False,
+                default_map=defaults.defaults(cli),
+            )
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except SemsearchError as error:

@@ -62,7 +62,10 @@ def sync(
         name = known[0]
     with semsearch.open(name, home=where, device=device, dtype=dtype) as collection:
         if not collection.sources:
-            raise UsageError(f"'{name}' remembers no source: its documents were put in from Python. Index one first.")
+            raise UsageError(
+                f"'{name}' remembers no source that can be read again: its documents came from parts (index --from), "
+                "from another tool (import) or from a program. Bring them up to date that way, or index a source."
+            )
         failures: list[DataError] = []
         told = failures.append if on_error == "skip" else None
         code = _plan(collection, told, yes) if dry_run else _sync(collection, told, yes, unchecked)

@@ -192,6 +192,18 @@ class CreateOptions:
                 )
 
 
+def check_lasting(home: Home) -> None:
+    """Refuse a home of which nothing would be left.
+
+    Raises:
+        UsageError: Its collections end with the process.
+    """
+    if not home.lasting:
+        raise UsageError(
+            f"what is in {home.location} ends with this command: name a folder, or a URL (postgresql://…, http://…)."
+        )
+
+
 @contextmanager
 def target(
     name: str,
@@ -205,6 +217,7 @@ def target(
 
     Where writing to it breaks off, a person is told what is committed.
     """
+    check_lasting(home)
     identity: str | None = None  # of the collection that is made here
     try:
         opened, made = _made_or_joined(name, home, options, dim, before)

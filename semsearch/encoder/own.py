@@ -96,7 +96,7 @@ def encoder_from(
         raise UsageError(f"an encoder has the members {', '.join(MEMBERS)}; {named_kind(type(model))} lacks {missing}.")
     if not name:
         raise UsageError("a function needs a name that it is known by: semsearch.encoder_from(function, name='…').")
-    return FunctionEncoder(model, name, queries or model, Metric(metric))
+    return FunctionEncoder(model, name, queries or model, Metric.of(metric))
 
 
 def is_encoder(model: object) -> TypeGuard[Encoder]:

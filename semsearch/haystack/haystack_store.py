@@ -227,7 +227,7 @@ class SemsearchDocumentStore:
                     f"an embedding has {len(embedding):,} components, those of '{self.name}' have {wanted:,}"
                     + (": they must be of its own model." if has_encoder(collection) else ".")
                 )
-        vectors = np.asarray(embeddings, dtype=np.float32)
+        vectors = np.asarray(embeddings, dtype=np.float64)
         if has_encoder(collection):
             return vectors
         return np.pad(vectors, ((0, 0), (0, 1)))

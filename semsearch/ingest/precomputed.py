@@ -151,7 +151,7 @@ def check_precomputed(documents: Sequence[Document], vectors: NDArray[Any], enco
     """
     chosen = sorted(random.Random(0).sample(range(len(documents)), min(TEXTS_CHECKED, len(documents))))
     mine = [documents[place] for place in chosen]
-    theirs = np.asarray(vectors[chosen], dtype=np.float32)
+    theirs = stored_form(vectors[chosen], None, Metric.COSINE)
     titled = [f"{document.title} {document.text}" if document.title else document.text for document in mine]
     worst, place = -1.0, 0
     for texts in ([document.text for document in mine], titled):
@@ -188,7 +188,7 @@ def _parquet_column(path: Path, column: str) -> NDArray[Any]:
     except ImportError as error:
         raise MissingDependency("Parquet needs pyarrow: pip install 'semsearch[documents]'.") from error
     most = max(MOST_INFLATED, path.stat().st_size * INFLATED)
-    pieces: list[NDArray[np.float32]] = []
+    pieces: list[NDArray[Any]] = []
     length, count, read = -1, 0, 0
     try:
         with parquet.ParquetFile(path) as file:
@@ -209,7 +209,8 @@ def _parquet_column(path: Path, column: str) -> NDArray[Any]:
                     raise DimensionMismatch(
                         f"{path}: the lists in the column '{column}' are of different lengths, or missing."
                     )
-                pieces.append(np.asarray(lists.flatten().to_numpy(zero_copy_only=False), dtype=np.float32))
+                values = lists.flatten().to_numpy(zero_copy_only=False)
+                pieces.append(values if values.dtype == np.float64 else np.asarray(values, dtype=np.float32))
                 count += len(lengths)
     except DimensionMismatch:
         raise

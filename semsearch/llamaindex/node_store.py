@@ -65,7 +65,7 @@ class SemsearchVectorStore(BasePydanticVectorStore):
 
     def __init__(self, name: str, home: HomeLike = None, metric: str = "cosine", **kwargs: Any) -> None:
         """Nothing is opened yet; see the class."""
-        super().__init__(name=name, home=place_of(home), metric=str(Metric(metric)), **kwargs)
+        super().__init__(name=name, home=place_of(home), metric=str(Metric.of(metric)), **kwargs)
         self._home = home
 
     @classmethod
@@ -120,7 +120,7 @@ class SemsearchVectorStore(BasePydanticVectorStore):
         vectors = [node.get_embedding() for node in nodes]
         collection = self._collection(len(vectors[0]))
         assert collection is not None, "it was made"
-        collection.add([kept_node(node) for node in nodes], np.asarray(vectors, dtype=np.float32))
+        collection.add([kept_node(node) for node in nodes], np.asarray(vectors, dtype=np.float64))
         return [node.node_id for node in nodes]
 
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:

@@ -33,7 +33,7 @@ from semsearch.postgres.watched_session import AT_WORK, WatchedSession
 
 DatabaseSession: TypeAlias = psycopg.Connection[TupleRow]
 
-logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())  # what it warns of is told where it matters
+logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # what it warns of is told where it matters
 
 Repeated = TypeVar("Repeated")
 
@@ -197,8 +197,7 @@ class DatabaseConnections:
                 yield
             finally:
                 self._own.session = None
-                if not session.closed:
-                    session.execute("SELECT pg_advisory_unlock(%s)", (turn,))
+                _end(session, b"SELECT pg_advisory_unlock(%s)", (turn,))
 
     @contextmanager
     def trying(self, turn: int) -> Iterator[DatabaseSession | None]:
@@ -211,8 +210,7 @@ class DatabaseConnections:
             try:
                 yield session
             finally:
-                if not session.closed:
-                    session.execute("SELECT pg_advisory_unlock(%s)", (turn,))
+                _end(session, b"SELECT pg_advisory_unlock(%s)", (turn,))
 
     def repeated(self, work: Callable[[], Repeated], *, lost: bool = True) -> Repeated:
         """What `work`, one transaction, gives; it is done again, for a while, where another writer's came between.
@@ -245,8 +243,7 @@ class DatabaseConnections:
                         pass
                     row = cursor.fetchone()
                 except psycopg.Error as error:
-                    if not session.closed:
-                        session.execute("ROLLBACK")
+                    _end(session, b"ROLLBACK")
                     if not is_lost(error) or time.monotonic() > deadline:
                         raise
                     continue
@@ -254,8 +251,7 @@ class DatabaseConnections:
                 try:
                     yield session, row
                 except BaseException:
-                    if not session.closed:
-                        session.execute("ROLLBACK")
+                    _end(session, b"ROLLBACK")
                     raise
                 session.execute("COMMIT")
                 return
@@ -279,6 +275,19 @@ class DatabaseConnections:
             yield session
         finally:
             pool.putconn(session)
+
+
+def _end(session: DatabaseSession, statement: bytes, values: Sequence[Any] = ()) -> None:
+    """End a transaction, or a turn, by a statement.
+
+    A connection that takes no statement is closed, which ends both: its last one was broken off by Ctrl-C, say. What
+    was raised there is what counts; that this fails, too, would be taken for a lost server, and all done again.
+    """
+    try:
+        if not session.closed:
+            session.execute(statement, values)
+    except psycopg.Error:
+        session.close()
 
 
 def quoted(name: str) -> bytes:

@@ -57,6 +57,9 @@ class PostgresHome(Home):
                     f"a collection '{name}' is there already, in {self.location}: open it, choose another name, or "
                     f"take it away with 'semsearch drop {name}'."
                 )
+            while one(session, b"SELECT to_regnamespace(%s)", (self._schema_of(number),)) is not None:  # another's
+                renumber = b"UPDATE " + self._list() + b" SET number = DEFAULT WHERE number = %s RETURNING number"
+                number = one(session, renumber, (number,))
             schema = self._schema_of(number)
             self._make_schema(session, schema)
             session.execute(b"SET LOCAL search_path = " + quoted(schema) + b", " + quoted(extension))
@@ -109,6 +112,11 @@ class PostgresHome(Home):
     def _make_list(self, session: DatabaseSession) -> None:
         if self._is_there(session):
             return
+        if one(session, b"SELECT to_regclass(%s)", (f"{self._schema}.passages",)) is not None:
+            raise UsageError(
+                f"the schema '{self._schema}' is a collection's own, with which a list of others would be dropped: "
+                "name another behind ?schema=, or leave it out."
+            )
         if one(session, b"SELECT to_regnamespace(%s)", (self._schema,)) is None:
             self._make_schema(session, self._schema)
         session.execute(b"SET LOCAL search_path = " + quoted(self._schema))

@@ -48,6 +48,11 @@ def sentence(error: Exception, location: str) -> SemsearchError:
     for kinds, made, words in _SENTENCES:
         if isinstance(error, kinds):
             return made(words.format(location=location, said=said))
+    at_first = isinstance(error, psycopg.OperationalError | psycopg.ProgrammingError) and error.sqlstate is None
+    if at_first and any(words in said for words in _WRONG_VALUES):
+        return UsageError(
+            f"{location} can't be used ({said}): set it right behind the '?' of the URL, or in libpq's variables (PG…)."
+        )
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         if "authentication" in said or "password" in said:
             return EngineUnreachable(_REFUSED.format(location=location, said=said))
@@ -64,6 +69,19 @@ def sentence(error: Exception, location: str) -> SemsearchError:
     return StorageError(f"{location} refused a statement ({said}).")
 
 
+# Of a parameter of the connection: libpq's, psycopg's and the server's words
+_WRONG_VALUES = (
+    "bad value for connect_timeout",
+    "for connection option",
+    "invalid channel_binding value",
+    "invalid gssencmode value",
+    "invalid load_balance_hosts value",
+    "invalid require_auth value",
+    "invalid sslmode value",
+    "invalid target_session_attrs value",
+    "unrecognized configuration parameter",
+    "invalid value for parameter",
+)
 _REFUSED = (
     "{location} does not let you in ({said}). A password comes from ~/.pgpass, a service file or PGPASSWORD; it may "
     "have expired."

@@ -122,8 +122,23 @@ def has_suffix(path: Path, suffixes: tuple[str, ...]) -> bool:
 
 
 def by_name(path: Path, suffixes: tuple[str, ...]) -> Confidence:
-    """What a reader of files with these suffixes says of a path; a folder of them is no more than a folder to it."""
+    """What a reader of files with these suffixes says of a path: surely such a file, likely a folder of no others."""
+    if path.is_dir():
+        return Confidence.LIKELY if _holds_only(path, suffixes) else Confidence.NONE
     return Confidence.CERTAIN if has_suffix(path, suffixes) and path.is_file() else Confidence.NONE
+
+
+def _holds_only(folder: Path, suffixes: tuple[str, ...]) -> bool:
+    """Whether a folder has files, hidden ones apart, and all of them with these suffixes: another ends the look."""
+    found = False
+    for _, inner, names in os.walk(folder):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        for name in names:
+            if not name.startswith("."):
+                if not has_suffix(Path(name), suffixes):
+                    return False
+                found = True
+    return found
 
 
 def printable(path: object) -> str:

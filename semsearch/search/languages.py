@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from semsearch.arguments import as_list
 from semsearch.errors import UsageError
 
 Languages = tuple[str, ...]  # codes of ISO 639, in the order of `in_turn`
@@ -88,7 +89,7 @@ def named(languages: str | Iterable[str]) -> Languages:
     Raises:
         UsageError: There is no stemmer for one of them; says for which there is.
     """
-    listed = languages.split(",") if isinstance(languages, str) else list(languages)
+    listed = languages.split(",") if isinstance(languages, str) else as_list(languages, "a language is a list of codes")
     found = []
     for one in listed:
         said = str(one).strip()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import Any, TypedDict
 
-from semsearch.arguments import as_list, check_number
+from semsearch.arguments import as_list, check_choice, check_number, check_truth
 from semsearch.errors import UsageError
 from semsearch.search.query_syntax import Query, parse
 from semsearch.search.where_mapping import Where, settled
@@ -176,10 +176,11 @@ class Request:
         return request
 
     def _check(self) -> None:
-        if self.group_by not in ("document", None):
-            raise UsageError(f"group_by must be 'document' or None, not {self.group_by!r}.")
-        if self.mode not in MODES:
-            raise UsageError(f"mode must be {', '.join(MODES[:-1])} or {MODES[-1]}, not {self.mode!r}.")
+        if self.group_by is not None and not (isinstance(self.group_by, str) and self.group_by == "document"):
+            raise UsageError(f"group_by must be 'document' or None, not {self.group_by!r:.60}.")
+        check_choice(self.mode, "mode", MODES)
+        for name in ("exact", "explain"):
+            check_truth(getattr(self, name), name)
         if not isinstance(self.candidates, int) or self.candidates < 1:
             raise UsageError(f"candidates must be a whole number from 1 up, not {self.candidates!r}.")
         if not isinstance(self.context, int) or self.context < 0:

@@ -135,7 +135,7 @@ def _add_vectors(
     dims = {len(vector) for vector in vectors}
     if len(dims) > 1:
         raise DataError(f"the vectors have different numbers of components: {', '.join(map(str, sorted(dims)))}.")
-    given = np.asarray(vectors, dtype=np.float32)
+    given = np.asarray(vectors, dtype=np.float64)
     return collection.add(documents, given, on_error=tell, progress=False, maintain=False)
 
 

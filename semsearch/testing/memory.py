@@ -501,6 +501,7 @@ class MemoryOrigins:
 class MemoryHome(Home):
     """The collections of this process."""
 
+    lasting = False
     _engines: dict[str, MemoryEngine] = {}  # noqa: RUF012  (one for all, as long as the process lives)
 
     def __init__(self, place: str = ":memory:") -> None:

@@ -156,6 +156,54 @@ def test_what_has_no_label_neither_votes_nor_is_counted_as_wrong(tmp_path):
             train.classify(["flour"], "kind")
 
 
+def test_half_a_character_is_no_label_and_no_text(tmp_path):
+    with pytest.raises(DataError, match=r"row 1 of the labels holds half a surrogate pair \(at 0\)"):
+        semsearch.classify(np.eye(2), np.eye(2), ["a", "\ud83d"])
+    with semsearch.create("texts", home=tmp_path, encoder=HashEncoder()) as made:
+        made.add([semsearch.Document(one, f"text {one}", metadata={"about": one}) for one in "ab"])
+        with pytest.raises(DataError, match=r"text 1 holds half a surrogate pair \(at 2\)"):
+            made.classify(["text", "so\ud83d"], "about")
+
+
+def test_labels_that_print_the_same_are_one(tmp_path):
+    """A CSV file gives 1, and JSON lines may have "1": by two labels of one class, texts would be judged wrong."""
+    rows = [(word, label) for label, words in enumerate(SUBJECTS.values()) for word in words.split()]
+    home = ["--home", tmp_path / "collections"]
+    model = tiny_model(tmp_path / "model")
+    of_csv, of_json = rows[::3], [row for at, row in enumerate(rows) if at % 3]
+    (tmp_path / "a.csv").write_text("\n".join(["text,kind", *(f"{text},{label}" for text, label in of_csv)]) + "\n")
+    (tmp_path / "b.jsonl").write_text(
+        "\n".join(json.dumps({"text": text, "kind": str(kind)}) for text, kind in of_json)
+    )
+    for file in ("a.csv", "b.jsonl"):
+        assert run("index", tmp_path / file, "--name", "train", "--add", "-m", model, *home).code == 0
+    (tmp_path / "new.csv").write_text("text,kind\nflour oven,0\nwhale wave,2\n")
+    ended = run("classify", "train", tmp_path / "new.csv", "--field", "kind", "--json", *home)
+    assert [json.loads(line)["best"] for line in ended.lines] == ["0", "2"], "as most documents have them"
+    assert "of 2 texts with a label 100.0% are labelled right" in ended.err
+    with semsearch.open("train", home=tmp_path / "collections") as train:
+        assert {type(one.metadata["kind"]) for one in train} == {str, int}
+        train.add([semsearch.Document("new", "flour dough bread")])
+        assert train.assign_clusters("kind")["new"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("labels", "one"),
+    [
+        ([1, "1", 1], 1),
+        (["1", "1", 1], "1"),
+        ([1.0, "1", "1"], "1"),
+        ([1.0, 1, "1"], 1),
+        (["\u00e9", "e\u0301", "\u00e9"], "\u00e9"),
+    ],
+)
+def test_labels_of_arrays_that_print_the_same_are_one(labels, one):
+    vectors = np.vstack([np.eye(2)[[0] * 3], np.eye(2)[[1] * 3]])
+    found = semsearch.classify(np.eye(2), vectors, [*labels, "other", "other", "other"])
+    assert [each.best for each in found] == [one, "other"]
+    assert found[0].confidence == pytest.approx(found[1].confidence, abs=1e-3), "the three votes count for one label"
+
+
 def test_a_file_is_read_as_index_reads_one(tmp_path):
     """So that all advice of its readers can be followed; titles count as those of the documents do."""
     rows = [f"{text},{label}" for label, words in SUBJECTS.items() for text in words.split()]

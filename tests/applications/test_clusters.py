@@ -217,6 +217,17 @@ def test_a_label_needs_a_field_with_a_name(home, field):
             made.assign_clusters(field)
 
 
+def test_half_a_character_is_no_name_of_a_field(home):
+    with collection(home) as made:
+        for ask in (lambda: made.clusters(label_as="a\ud83d"), lambda: made.topics(label_as="a\ud83d")):
+            with pytest.raises(
+                DataError, match=r"the name of the field that labels go into holds half a surrogate pair"
+            ):
+                ask()
+        with pytest.raises(DataError, match=r"half a surrogate pair \(at 1\), which is no character"):
+            made.assign_clusters("a\ud83d")
+
+
 def test_hardly_any():
     assert len(semsearch.clusters(np.empty((0, 4)))) == 0
     alone = semsearch.clusters(np.ones((1, 4)))

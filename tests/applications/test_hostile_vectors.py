@@ -43,6 +43,20 @@ APPLICATIONS = {
 }
 
 
+def pa_table(vectors):
+    """A frame with a vector a row."""
+    pyarrow = pytest.importorskip("pyarrow")
+    return pyarrow.table({"vector": vectors.tolist()})
+
+
+def numbers(found):
+    """All numbers of an answer, in their order."""
+    if not hasattr(found, "to_arrow"):
+        return found.tolist()
+    columns = found.to_arrow().to_pydict().values()
+    return [float(value) for column in columns for value in column if isinstance(value, int | float)]
+
+
 def answer(name, vectors):
     """What comes out, as bytes."""
     try:
@@ -113,6 +127,18 @@ def test_a_number_too_large_for_float32_is_said_to_be_that(name):
             DataError, match=r"row (17|0) of .*holds 1e\+300, too large for float32, which ends at 3.4e"
         ):
             of_vectors(name)(given)
+
+
+@pytest.mark.parametrize("length", [1e-60, 1e-200, 1e-300])
+@pytest.mark.parametrize("name", [name for name in APPLICATIONS if name != "between"])  # whose pairs all score 1
+def test_vectors_too_short_for_float32_are_compared_by_their_directions(name, length):
+    pytest.importorskip("pyarrow")
+    vectors = np.random.default_rng(0).standard_normal((30, 4))
+    short = vectors * np.where(np.arange(30) % 3 == 0, length, 1)[:, None]
+    compared = of_vectors(name) if name == "classify" else APPLICATIONS[name]
+    for given in (short, short.tolist(), pa_table(short)):
+        wanted, found = (np.array(numbers(compared(each))) for each in (vectors, given))
+        assert np.allclose(wanted, found, rtol=1e-6, atol=1e-6, equal_nan=True)
 
 
 @pytest.mark.parametrize("name", [*APPLICATIONS, "layout"])

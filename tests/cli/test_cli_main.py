@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from importlib.metadata import version
 from pathlib import Path
 
@@ -81,6 +82,57 @@ def test_bugs_keep_their_traceback(failing, bug):
     failing(bug)
     with pytest.raises(type(bug)):
         run("fail")
+
+
+class Drops:
+    """Raises when nobody has it any more, where Python drops what is raised."""
+
+    def __init__(self, kind):
+        self.kind = kind
+
+    def __del__(self):
+        raise self.kind
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, Terminated])
+@pytest.mark.parametrize("waits", [True, False])
+def test_an_interrupt_that_python_drops_comes_again(kind, waits):
+    """Within a `__del__`, or at the end of a generator that nobody reads on: the command went on to its end."""
+    came = []
+
+    @cli.command("drop-one")
+    def drop_one():
+        Drops(kind)
+        try:
+            if waits:
+                threading.Event().wait(60)
+        except BaseException as error:
+            came.append(type(error))
+            raise
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored
+    try:
+        ended = run("drop-one")
+    finally:
+        signal.signal(signal.SIGINT, before)
+        cli.commands.pop("drop-one", None)
+    assert (ended.code, ended.err.split()) == (130, ["interrupted"])
+    assert came == ([kind] if waits else [])
+
+
+def test_anything_else_that_python_drops_is_told_as_before(monkeypatch):
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda dropped: told.append(dropped.exc_type))
+
+    @cli.command("drop-one")
+    def drop_one():
+        Drops(ValueError)
+
+    try:
+        assert run("drop-one").code == 0
+    finally:
+        cli.commands.pop("drop-one", None)
+    assert told == [ValueError]
 
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), Terminated(), click.Abort()])

@@ -1,5 +1,6 @@
 """Wrong arguments are sentences: what was wrong, and what to write instead."""
 
+import numpy as np
 import pytest
 from support.fakes import HashEncoder
 
@@ -188,3 +189,73 @@ def test_ids_may_come_from_a_generator(notes):
 def test_exact_search_is_certified_by_definition(notes):
     certificate = notes.reindex("exact", recall=0.9, queries=["cat", "dog", "sleep", "run"])
     assert (certificate.met, certificate.recall, certificate.certified) == (True, 1.0, 1.0)
+
+
+ODD = [
+    np.array(["cosine", "dot"]),
+    np.array(["cosine"]),
+    np.array([1.0, 2.0]),
+    ["cosine"],
+    {"cosine"},
+    {"cosine": 1},
+    3,
+    True,
+    b"cosine",
+    object(),
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: type(odd).__name__)
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (lambda notes, odd: semsearch.pairs(np.eye(3), metric=odd), "is no metric; they are cosine, dot, l2"),
+        (lambda notes, odd: semsearch.communities(np.eye(3), metric=odd), "is no metric"),
+        (lambda notes, odd: semsearch.clusters(np.eye(3), metric=odd), "is no metric"),
+        (lambda notes, odd: semsearch.layout(np.eye(3), metric=odd), "is no metric"),
+        (lambda notes, odd: semsearch.classify(np.eye(2), np.eye(2), ["a", "b"], metric=odd), "is no metric"),
+        (lambda notes, odd: semsearch.similarity(np.eye(3), np.eye(3), metric=odd), "is no metric"),
+        (lambda notes, odd: semsearch.create("odd", encoder=None, dim=2, metric=odd), "is no metric"),
+        (lambda notes, odd: semsearch.clusters(np.eye(3), odd), "method must be one of communities, kmeans"),
+        (lambda notes, odd: notes.clusters(odd), "method must be one of"),
+        (lambda notes, odd: notes.topics(odd), "method must be one of"),
+        (lambda notes, odd: notes.map(method=odd), "method must be one of"),
+        (lambda notes, odd: notes.clusters(device=odd), "device must be auto, cpu"),
+        (lambda notes, odd: notes.search("cat", mode=odd), "mode must be one of"),
+        (lambda notes, odd: notes.search("cat", group_by=odd), "group_by must be 'document' or None"),
+        (lambda notes, odd: semsearch.create("odd", encoder=HashEncoder(), index=odd), "indexes have names"),
+        (lambda notes, odd: notes.reindex(odd), "indexes have names"),
+        (lambda notes, odd: semsearch.create("odd", encoder=HashEncoder(), device=odd), "device must be a name"),
+        (lambda notes, odd: semsearch.open("notes", device=odd), "device must be a name"),
+        (lambda notes, odd: semsearch.open("notes", dtype=odd), "dtype must be a name"),
+        (lambda notes, odd: semsearch.create("odd", encoder=HashEncoder(), language=odd), "language"),
+        (lambda notes, odd: semsearch.list_collections(home=odd), "home must be a path"),
+    ],
+)
+def test_a_choice_is_a_text(notes, asked, message, odd):
+    """An array would be compared item by item, and what has no hash can't be looked up."""
+    with pytest.raises(UsageError, match=message):
+        asked(notes, odd)
+    assert semsearch.list_collections() == ["notes"]
+
+
+@pytest.mark.parametrize("name", ["exact", "explain"])
+def test_a_truth_value_is_one(notes, name):
+    for odd in (np.array([True, False]), "no", [True], 1):
+        with pytest.raises(UsageError, match=f"{name} must be True or False"):
+            notes.search("cat", **{name: odd})
+    assert notes.search("cat", **{name: np.bool_(True)})
+
+
+def test_what_there_is_to_undo(notes):
+    with pytest.raises(
+        UsageError, match=r"is its first: there is none to change back to\. Vectors that documents came"
+    ):
+        notes.undo_reencode()
+    with semsearch.create("bare", encoder=None, dim=2) as bare:
+        bare.add([Document("a", "the cat sleeps")], vectors=[[1, 0]])
+        with pytest.raises(UsageError, match="has no model, and had none: there is nothing to undo"):
+            bare.undo_reencode()
+        bare.reencode(HashEncoder())
+        with pytest.raises(UsageError, match="'bare' is its first: there is none to change back to"):
+            bare.undo_reencode()

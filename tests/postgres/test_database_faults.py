@@ -1,5 +1,6 @@
 """What can go wrong with a database becomes one sentence, and nothing is half done. No password is ever shown."""
 
+import itertools
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ import pytest
 pytest.importorskip("psycopg", reason="the extra 'postgres' is not installed")
 
 import psycopg
+from support.command_line import run
 
 import semsearch
 from semsearch.errors import (
@@ -23,6 +25,7 @@ from semsearch.errors import (
 from semsearch.postgres import connections, graph, home
 from semsearch.postgres.allowed_documents import documents_allowed
 from semsearch.postgres.database_address import DatabaseAddress
+from semsearch.postgres.watched_session import WatchedSession
 from semsearch.search.where_mapping import parse
 from semsearch.testing.encoder import HashEncoder
 from semsearch.types import Document, Metric
@@ -62,7 +65,7 @@ def test_an_address_is_shown_without_its_password(url, location):
 
 @pytest.mark.parametrize(
     "url",
-    ["postgresql://me:hunter2@db/x?nonsense=1", "postgresql://a:hunter2@["],
+    ["postgresql://db/x?password=1&hunter2", "postgresql://a:hunter2@["],
 )
 def test_an_address_that_can_not_be_read_is_not_repeated(url):
     with pytest.raises(UsageError, match="can't be read") as told:
@@ -71,10 +74,101 @@ def test_an_address_that_can_not_be_read_is_not_repeated(url):
     assert told.value.__cause__ is None
 
 
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("nonsense=1", "no parameter 'nonsense', which"),
+        ("a=1&schema=b&sslmod=x", "'a'"),
+        ("sslmod=x", "mean 'sslmode'"),
+    ],
+)
+def test_a_parameter_that_libpq_does_not_know_is_named(query, said):
+    with pytest.raises(UsageError, match=said) as told:
+        DatabaseAddress(f"postgresql://me:{SECRET}@db/x?{query}")
+    assert SECRET not in str(told.value)
+
+
+@pytest.mark.parametrize("schema", ["pg_x", "pg_catalog", "information_schema"])
+def test_a_schema_of_the_server_is_none_for_a_home(schema):
+    with pytest.raises(UsageError, match=r"is the server's own.*name another, or leave \?schema= out"):
+        DatabaseAddress(f"postgresql://db/x?schema={schema}")
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("sslmode=bogus", 'invalid sslmode value: "bogus"'),
+        ("target_session_attrs=x", 'invalid target_session_attrs value: "x"'),
+        ("port=abc", '"abc" for connection option "port"'),
+        ("connect_timeout=abc", "connect_timeout"),
+        ("options=-cfoo=bar", 'unrecognized configuration parameter "foo"'),
+        ("options=-cwork_mem=much", 'invalid value for parameter "work_mem"'),
+    ],
+)
+def test_a_parameter_with_a_wrong_value_is_no_server_that_can_not_be_reached(url, query, said):
+    with pytest.raises(UsageError, match=f"can't be used .*{said}.*behind the '\\?' of the URL"):
+        semsearch.list_collections(home=f"{url}&{query}")
+
+
+def test_a_list_of_collections_is_in_no_schema_of_one(cats, url):
+    """With which it, and all that it lists, would be dropped."""
+    inner = DatabaseAddress(url).schema + "_1"
+    place = url.replace(f"schema={DatabaseAddress(url).schema}", f"schema={inner}")
+    assert semsearch.list_collections(home=place) == []
+    with pytest.raises(UsageError, match=f"the schema '{inner}' is a collection's own.*name another behind .schema="):
+        semsearch.create("within", home=place, encoder=HashEncoder())
+    semsearch.drop("cats", home=url)
+    semsearch.create("outer", home=place, encoder=HashEncoder()).close()  # it is nobody's now
+    assert semsearch.list_collections(home=place) == ["outer"]
+
+
+def test_a_home_passes_over_a_schema_that_is_there(url, server):
+    with server.connect("semsearch") as connection:
+        connection.execute(f"CREATE SCHEMA {DatabaseAddress(url).schema}_1")
+    semsearch.create("cats", home=url, encoder=HashEncoder()).close()
+    assert semsearch.list_collections(home=url) == ["cats"]
+
+
 @pytest.mark.parametrize("schema", ["A", "x; DROP TABLE y", "", 'a"b', "x" * 41])
 def test_a_schema_of_a_home_is_a_plain_name(schema):
     with pytest.raises(UsageError, match="schema"):
         DatabaseAddress(f"postgresql://db/x?schema={schema}")
+
+
+@pytest.mark.parametrize("outward", [True, False], ids=["to the database", "from it"])
+def test_an_interrupt_in_any_statement_ends_the_command(cats, url, tmp_path, monkeypatch, outward):
+    """Ctrl-C comes while a statement is waited for: that its connection is of no use then is no lost server."""
+    heard, asked, broken = WatchedSession._heard, itertools.count(), []
+
+    def interrupted(session, gen):
+        if threading.current_thread() is not threading.main_thread() or next(asked) != at or broken:
+            return (yield from heard(session, gen))
+        try:
+            wanted = next(gen)
+        except StopIteration as ended:
+            return ended.value
+        broken.append(at)
+        yield wanted
+        raise KeyboardInterrupt
+
+    with semsearch.create("kept", home=tmp_path / "home", encoder=HashEncoder()) as kept:
+        kept.add(CATS)
+    monkeypatch.setattr(WatchedSession, "_heard", interrupted)
+    ends = []
+    for at in range(0, 1000, 5 if outward else 1):
+        asked = itertools.count()
+        broken.clear()
+        if outward:
+            ended = run("copy", "kept", "--to", url, "--as", f"copy{at}", "--home", tmp_path / "home")
+        else:
+            ended = run("copy", "cats", "--to", tmp_path / f"copy{at}", "--home", url)
+        if not broken and next(asked) <= at:
+            break
+        if broken:
+            ends.append((ended.code, ended.err.splitlines()[-1]))
+    assert len(ends) > 10
+    assert set(ends) == {(130, "interrupted")}
+    assert ended.code == 0, "nobody interrupted the last one"
 
 
 def test_a_server_that_is_not_there(tmp_path):

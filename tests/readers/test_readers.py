@@ -170,6 +170,33 @@ def test_a_folder_gives_a_document_a_file_and_counts_what_it_can_not_read(tmp_pa
     )
 
 
+@pytest.mark.parametrize(
+    ("kind", "files"),
+    [
+        (
+            "jsonl",
+            {"1.jsonl": jsonl({"text": "a"}), "sub/2.ndjson.gz": jsonl({"text": "b"}), "3.json": '{"text": "c"}'},
+        ),
+        ("csv", {"1.csv": "text\na\n", "sub/2.TSV": "text\nb\n", "3.csv.gz": "text\nc\n"}),
+    ],
+)
+def test_a_folder_of_nothing_but_records_needs_no_format(tmp_path, kind, files):
+    for name, content in files.items():
+        write(tmp_path, name, content)
+    write(tmp_path, ".hidden/notes.md", "# Notes")
+    write(tmp_path, ".DS_Store", b"\0")
+    source = Source.of(tmp_path)
+    assert source.format == kind
+    assert sorted(document.text for document in source.read()) == ["a", "b", "c"]
+    write(tmp_path, "read me.md", "Of records.")
+    assert Source.of(tmp_path).format == "text"
+    assert Source.of(tmp_path, kind).format == kind
+
+
+def test_an_empty_folder_is_of_no_kind(tmp_path):
+    assert Source.of(tmp_path).format == "text"
+
+
 def test_a_folder_of_json_lines_or_tables_is_read_when_told(tmp_path):
     write(tmp_path, "1.jsonl", jsonl({"text": "a"}, {"id": "x", "text": "b"}))
     write(tmp_path, "sub/2.jsonl", jsonl({"text": "a"}))

@@ -274,7 +274,7 @@ def test_likeness_that_can_not_be(collection, arguments, said):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"mode": "psychic"}, "mode must be"),
+        ({"mode": "psychic"}, "mode must be one of"),
         ({"group_by": "author"}, "group_by must be"),
         ({"mmr_lambda": 2}, "mmr_lambda must be between"),
         ({"mode": "hybrid", "dense_weight": 1.5}, "dense_weight must be between"),

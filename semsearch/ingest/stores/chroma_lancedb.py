@@ -83,7 +83,7 @@ def read_lance(path: Path, name: str | None = None) -> Taken:
         for number, row in enumerate(table.drop_columns([vector]).to_pylist())
     ]
     column = table.column(vector).combine_chunks()
-    return documents, np.asarray(column.flatten(), dtype=np.float32).reshape(len(documents), -1)
+    return documents, np.asarray(column.flatten()).reshape(len(documents), -1)
 
 
 def taken_document(identity: str, text: Any, metadata: dict[str, Any], path: Path) -> Document:

@@ -69,7 +69,7 @@ def _only_vector(given: Any, identity: str, path: Path) -> Any:
 
 def _matrix(vectors: Sequence[Any], path: Path) -> Any:
     try:
-        found = np.asarray(vectors, dtype=np.float32)
+        found = np.asarray(vectors, dtype=np.float64)
     except (ValueError, TypeError):
         found = np.empty(0, dtype=np.float32)
     if found.ndim != 2:
