@@ -49,7 +49,10 @@ def application(service: Service, table: Table, others: Iterable[BaseRoute] = ()
         endpoint = fixed.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
         await (routed if endpoint is None else endpoint)(scope, receive, send)
 
-    return Gate(found, service)
+    told: dict[tuple[str, str], Any] = {
+        (one.method, one.path): one.refused for one in table.operations if one.refused is not None
+    }
+    return Gate(found, service, told)
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,6 +1,7 @@
 """Who may ask, from where, and how much: hosts, origins, keys, bodies; and what no answer tells."""
 
 import json
+import re
 import socket
 import stat
 from contextlib import suppress
@@ -156,6 +157,25 @@ def test_without_a_key_only_life_is_told_and_the_page_that_asks_for_one(locked):
         assert answer.headers["www-authenticate"] == "Bearer"
     assert server.post(SEARCH, json={"query": "x"}).status_code == 401
     assert server.get(f"/v1/collections?key={locked[1]['reader']['Authorization'][7:]}").status_code == 401
+
+
+def test_no_operation_that_needs_a_role_is_open_without_a_key(locked):
+    """The page is read at `/`, where texts are encoded, too: not for whoever has no key."""
+    server, headers = locked
+    values = {"collection": "animals", "id": "cat", "task": "x", "file": "page.js", "model": "hash"}
+    for one in table().operations:
+        path = re.sub(r"\{(\w+)(?::path)?\}", lambda found: values.get(found[1], "x"), one.path)
+        for key in ({}, {"Authorization": "Bearer wrong"}):
+            status = server.client.request(one.method, path, json={}, headers=key).status_code
+            assert (status == 401) == (one.role is not None), (one.method, path, status)
+    assert server.post("/", json={"inputs": "x"}, headers=headers["reader"]).status_code == 200
+
+
+def test_a_wrong_key_is_told_in_the_words_of_those_whose_route_it_is(locked):
+    server, _ = locked
+    told = server.post("/v1/embeddings", json={"model": "hash", "input": "x"}).json()["error"]
+    assert (set(told), told["type"]) == ({"message", "type", "param", "code"}, "invalid_request_error")
+    assert set(server.post("/embed", json={"inputs": "x"}).json()) == {"error", "error_type"}
 
 
 def test_each_role_may_do_its_own(locked):
