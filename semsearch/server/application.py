@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from semsearch.server.batching import HungUp
-from semsearch.server.bodies import read_json, read_query, whole
+from semsearch.server.bodies import read_json, read_query, refuse_body, whole
 from semsearch.server.failures import Refusal, refusal_of
 from semsearch.server.gate import Gate, send_refusal
 from semsearch.server.json_bytes import json_bytes
@@ -110,6 +110,8 @@ class _Endpoint:
             if "collection" in path and not grant.covers(path["collection"]):
                 raise Refusal(403, "not_allowed", "the key is not for that collection.")
         options = service.options
+        if operation.body is None and operation.takes == JSON:
+            refuse_body(request)
         query = read_query(operation.query, request.query_params.multi_items())
         call: Call[Any] = Call(service, grant, path, query, None, request)
         if operation.body is not None:

@@ -57,6 +57,13 @@ def too_long(most: int) -> Refusal:
     )
 
 
+def refuse_body(request: Request) -> None:
+    """Refuse a body where none is read: what stands in it was meant to change what is done."""
+    if request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
+        message = "that takes no body: what it knows stands in its path or behind the question mark."
+        raise Refusal(400, "unexpected_body", message)
+
+
 async def whole(request: Request, most: int, seconds: float) -> bytes:
     """All of a body; see `chunks`."""
     return b"".join([chunk async for chunk in chunks(request, most, seconds)])
@@ -100,7 +107,7 @@ def _typed(shape: type[BaseModel], name: str, text: str) -> Any:
 def refused(error: ValidationError, shape: type[BaseModel]) -> Refusal:
     """What pydantic found, in a sentence; the first of it names the parameter."""
     found = error.errors(include_url=False, include_context=True, include_input=False)
-    first = found[0]
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])  # which a missing one may be
     param = ".".join(str(part) for part in first["loc"] if not _is_a_branch(part)) or None
     if first["type"] == "json_invalid":
         why = str(first.get("ctx", {}).get("error", "")).rstrip(".")

@@ -201,7 +201,7 @@ def _behind(ids: Sequence[str], cursor: str) -> int:
         place, known = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         if not isinstance(place, int) or place < 1 or not all(isinstance(one, str) for one in known):
             raise ValueError
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise Refusal(400, "invalid_cursor", "that is no cursor that a page gave as 'next'.", "cursor") from None
     for last in reversed(known):
         if place <= len(ids) and ids[place - 1] == last:

@@ -15,10 +15,70 @@ from semsearch.errors import UsageError
 from semsearch.server.configuration import ServerOptions
 from semsearch.server.failures import KINDS_BY_CODE, STATUSES, refusal_of, without_paths
 from semsearch.server.keys import Grant, Keyring, KeysFile, add_key
+from semsearch.server.openapi import document
+from semsearch.server.operations import JSON
 from semsearch.server.serving import table
 
 SEARCH = "/v1/collections/animals/search"
 PATHS = ["/", "/livez", "/readyz", "/v1/collections", "/openapi.json", "/docs", "/metrics", "/nowhere"]
+
+
+# ------------------------------------------------------------------------------------------ what no operation knows
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [one for one in table().operations if one.tag != "engine"],  # which only semsearch itself speaks
+    ids=lambda one: f"{one.method} {one.path}",
+)
+def test_what_an_operation_does_not_know_is_an_error(server, operation):
+    def asked(**how):
+        answer = server.client.request(operation.method, _path(operation), **how)
+        assert answer.status_code in (400, 415, 422), (answer.status_code, answer.text[:200])
+        return answer
+
+    body = {"headers": {"Content-Type": operation.takes}, "content": b"{}"} if operation.method == "POST" else {}
+    assert "bogus" in asked(params={"bogus": "1"}, **body).text
+    if operation.body is not None:
+        assert "bogus" in asked(json={"bogus": 1}).text
+    if operation.body is not None or operation.takes != JSON:
+        for wrong in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", None):
+            headers = {} if wrong is None else {"Content-Type": wrong}
+            assert asked(content=b"{}", headers=headers).status_code == 415
+    else:
+        assert "no body" in asked(json={"where": "legs = 4"}).text
+    assert server.ask("/v1/collections/animals/count", {})["documents"] == 3
+
+
+def test_no_shape_of_a_request_takes_names_that_it_does_not_know():
+    told = document(table())
+    shapes, left = (
+        set(),
+        [told["paths"][path][way].get("requestBody") for path in told["paths"] for way in told["paths"][path]],
+    )
+    while left:
+        one = left.pop()
+        if isinstance(one, list):
+            left += one
+        elif isinstance(one, dict):
+            name = one.get("$ref", "").rpartition("/")[2]
+            if name and name not in shapes:
+                shapes.add(name)
+                left.append(told["components"]["schemas"][name])
+            left += [part for key, part in one.items() if key != "example"]
+            assert "properties" not in one or one["additionalProperties"] is False, one
+    assert len(shapes) > 30
+
+
+def test_all_is_as_it_was_whatever_was_read(server):
+    def state():
+        return [server.ask("/v1/collections/animals/documents"), server.ask("/v1/collections"), server.ask("/v1/tasks")]
+
+    before = state()
+    for one in table().operations:
+        if one.method == "GET":
+            server.get(_path(one), params={"id": "cat"} if "/original" in one.path else {})
+    assert state() == before
 
 
 # ------------------------------------------------------------------------------------------------- hosts and origins
@@ -159,12 +219,16 @@ def test_without_a_key_only_life_is_told_and_the_page_that_asks_for_one(locked):
     assert server.get(f"/v1/collections?key={locked[1]['reader']['Authorization'][7:]}").status_code == 401
 
 
+def _path(operation):
+    values = {"collection": "animals", "id": "cat", "file": "page.js", "model": "hash"}
+    return re.sub(r"\{(\w+)(?::path)?\}", lambda found: values.get(found[1], "x"), operation.path)
+
+
 def test_no_operation_that_needs_a_role_is_open_without_a_key(locked):
     """The page is read at `/`, where texts are encoded, too: not for whoever has no key."""
     server, headers = locked
-    values = {"collection": "animals", "id": "cat", "task": "x", "file": "page.js", "model": "hash"}
     for one in table().operations:
-        path = re.sub(r"\{(\w+)(?::path)?\}", lambda found: values.get(found[1], "x"), one.path)
+        path = _path(one)
         for key in ({}, {"Authorization": "Bearer wrong"}):
             status = server.client.request(one.method, path, json={}, headers=key).status_code
             assert (status == 401) == (one.role is not None), (one.method, path, status)
