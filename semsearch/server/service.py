@@ -30,6 +30,7 @@ from semsearch.server.batching import EncodingQueue, Queues
 from semsearch.server.configuration import ServerOptions
 from semsearch.server.errands import Errands
 from semsearch.server.failures import Refusal, refusal_of, too_many, without_paths
+from semsearch.server.incoming import sweep_incoming
 from semsearch.server.instruments import Instruments
 from semsearch.server.keys import Grant, Keyring
 from semsearch.server.model_names import described_shortly, known_sentence, meant_among, shown_name
@@ -81,6 +82,8 @@ class Service:
         }
         self.searches: SearchQueue[str, bytes] = SearchQueue(self.instruments.dropped, self.options.max_waiting)
         self.tasks = Tasks(_tasks_folder(home), self._told, ThreadPoolExecutor(TASK_THREADS, "semsearch-task"))
+        if self.options.files is not None:
+            sweep_incoming(self.options.files)
         self.errands = Errands()
         self.small_pictures = SmallPictures()
         self._log_line = log_line
