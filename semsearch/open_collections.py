@@ -58,7 +58,7 @@ class OpenCollections:
         self._lock = threading.Lock()
         self._held: dict[str, _Held] = {}
         self._opening: dict[str, threading.Lock] = {}
-        self._leases = 0
+        self._leases = self._opened = 0
         self._closed = False
 
     def __len__(self) -> int:
@@ -69,6 +69,11 @@ class OpenCollections:
         """Those that are open, whoever uses them."""
         with self._lock:
             return [held.collection for held in self._held.values()]
+
+    def asked_and_opened(self) -> tuple[int, int]:
+        """How often a collection was wanted so far, and how often one had to be opened for it."""
+        with self._lock:
+            return self._leases, self._opened
 
     @contextmanager
     def lease(self, name: str) -> Iterator[Collection]:
@@ -164,6 +169,7 @@ class OpenCollections:
         held = _Held(Collection(engine, self._model(engine)), self._leases)
         with self._lock:
             self._held[name] = held
+            self._opened += 1
         self._close_unused(name)
 
     def _close_unused(self, but: str = "") -> None:

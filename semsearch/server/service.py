@@ -99,12 +99,19 @@ class Service:
         self.instruments.watch(
             {
                 "collections_open": ("Collections that are open.", lambda: len(self.collections)),
-                "requests_waiting": ("Requests that wait for a thread.", lambda: self._waiting),
+                "requests_waiting": ("Requests that wait for a thread, or are in one.", lambda: self._waiting),
                 "tokens_waiting": ("Tokens that wait to be encoded, about.", lambda: self.queues.waiting),
                 "tasks_queued": ("Tasks that wait.", lambda: self.tasks.count(QUEUED)),
                 "tasks_running": ("Tasks that run.", lambda: self.tasks.count(RUNNING)),
                 "tasks_done": ("Tasks that are done, of those that are kept.", lambda: self.tasks.count(DONE)),
                 "indexes_warming": ("Indexes that are being loaded.", self._warming),
+            }
+        )
+        cached = self.collections.asked_and_opened
+        self.instruments.watch_counts(
+            {
+                "collection_cache_lookups": ("Collections that were wanted.", lambda: cached()[0]),
+                "collection_cache_misses": ("Collections that had to be opened for it.", lambda: cached()[1]),
             }
         )
 

@@ -647,6 +647,14 @@ def test_what_is_measured(server):
         "stage_seconds_bucket",
         "encode_batch_texts_count",
         "search_batch_queries_count",
+        "request_seconds_bucket",
+        "encode_batch_requests_count",
+        "requests_waiting 1.0",  # this one
+        "tokens_waiting 0.0",
+        "tasks_queued 0.0",
         "collections_open 1.0",
+        "collection_cache_lookups_total ",
+        "collection_cache_misses_total 0.0",  # it was made here
+        "indexes_warming 0.0",
     ):
         assert f"semsearch_{name}" in told, name
