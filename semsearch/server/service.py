@@ -205,13 +205,17 @@ class Service:
             return self.options.rerankers[0]
         served = None if asked is True else meant_among(asked, self.options.rerankers, RERANKER_OWNER)
         if served is None:
-            raise _not_served("reranker", "default" if asked is True else asked, self.options.rerankers)
+            raise _not_served("reranker", "default" if asked is True else asked, self.options.rerankers, "rerank")
         return served
 
     def reranker(self, name: str) -> Reranker:
         """The reranker of that name, opened once; see `reranker_name`."""
         found: Any = self._model(f"reranker {name}", lambda: models.reranker(name, self.options.compute))
         return found  # type: ignore[no-any-return]
+
+    def opened(self, name: str) -> Encoder | SparseEncoder | Reranker | None:
+        """The model of that name, if it was opened."""
+        return next((model for key, model in list(self._models.items()) if key.partition(" ")[2] == name), None)
 
     def _model(self, key: str, load: Callable[[], Any]) -> Any:
         if key not in self._models:
@@ -356,10 +360,12 @@ def _is_warming(collection: Collection) -> bool:
     return False
 
 
-def _not_served(kind: str, name: str, there: tuple[str, ...]) -> Refusal:
+def _not_served(kind: str, name: str, there: tuple[str, ...], param: str | None = None) -> Refusal:
     known = known_sentence(there, f"It was started without any: --{kind} MODEL.")
     what = "sparse model" if kind == "sparse" else kind
-    return Refusal(403, "model_not_served", f"this server has no {what} '{shown_name(name):.80}'. {known}", kind)
+    return Refusal(
+        403, "model_not_served", f"this server has no {what} '{shown_name(name):.80}'. {known}", param or kind
+    )
 
 
 def _tasks_folder(home: Home) -> Path | None:
