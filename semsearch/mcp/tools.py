@@ -40,6 +40,7 @@ MAX_DEPTH = 500  # results that cursors lead to
 MAX_TITLE = 300  # characters
 MAX_FIELDS = 40  # of a collection, that are listed
 LISTED = 20  # collections that the instructions name
+LISTING = {"tool": "list_collections"}  # what its cursors are of
 
 QueryParam = Annotated[str, Field(description="A question or a text, in plain words.")]
 NamesParam = Annotated[
@@ -203,22 +204,35 @@ class Tools:
             }
         )
 
-    def list_collections(self) -> Collections:
+    def list_collections(self, cursor: CursorParam = None) -> Collections:
         """The collections there are: what they hold, how many documents, and the metadata that filters can ask for."""
-        listed, notes = [], []
-        for name in self._shown():
-            try:
-                listed.append(self._use([name], self._listed))
-                if len(listed[-1].fields) == MAX_FIELDS:
-                    notes.append(f"{name}: there may be more fields than the {MAX_FIELDS} that are listed.")
-            except SemsearchError as error:
-                notes.append(f"{name}: {self._said(error)}")
-        answer = Collections(collections=listed, notes=notes)
-        if size(answer) > self._max_bytes:
-            for one in listed:
-                one.fields, one.folders = [], {}
-            answer.notes.append("fields and folders are left out: there are too many collections for one answer.")
+        names = self._shown()
+        first = _offset(cursor, LISTING, len(names))
+        answer = Collections(collections=[], notes=[], next_cursor=_cursor(len(names), LISTING))
+        left = self._max_bytes - size(answer)
+        answer.next_cursor = None
+        for place, name in enumerate(names[first:], first):
+            listed, notes = self._listed_or_not(name)
+            left -= _added(listed, notes)
+            if left < 0 and place == first and listed is not None:
+                listed.fields, listed.folders = [], {}
+                notes = [f"{name}: its fields and folders are left out: they fill a whole answer."]
+            elif left < 0 and place > first:
+                answer.next_cursor = _cursor(place, LISTING)
+                answer.notes.append(f"{place - first} of {len(names)} collections fill an answer: go on with `cursor`.")
+                break
+            answer.collections += [] if listed is None else [listed]
+            answer.notes += notes
         return answer
+
+    def _listed_or_not(self, name: str) -> tuple[Listed | None, list[str]]:
+        """What there is to say of a collection, and what it lacks."""
+        try:
+            listed = self._use([name], self._listed)
+        except SemsearchError as error:
+            return None, [f"{name}: {self._said(error)}"]
+        notes = [f"{name}: there may be more fields than the {MAX_FIELDS} that are listed."]
+        return listed, notes if len(listed.fields) == MAX_FIELDS else []
 
     def text_of(self, collection: str, id: str) -> str:  # noqa: A002
         """The whole text of a document."""
@@ -250,7 +264,7 @@ class Tools:
             result = self._result(hit, name, folders[name])
             left -= size(result) + 1
             if left < 0 and not found.results:
-                result.metadata = {}
+                result.metadata, result.about = {}, []
                 found.notes.append("the metadata of this result are left out: they fill the whole answer.")
             elif left < 0:
                 break
@@ -279,10 +293,14 @@ class Tools:
             description=collection.description,
             documents=documents,
             passages=passages,
-            model=(collection.settings["encoder"] or {}).get("name"),
+            model=self._model(collection),
             fields=fields,
             folders={self.asker.shown_path(folder): said for folder, said in collection.described_folders.items()},
         )
+
+    def _model(self, collection: Collection) -> str | None:
+        name = (collection.settings["encoder"] or {}).get("name")
+        return None if name is None else self.asker.shown_model(name)
 
     def _result(self, hit: Hit, collection: str, folders: Mapping[str, str]) -> Result:
         place = hit.place
@@ -302,6 +320,12 @@ class Tools:
             metadata=wire.plain(hit.metadata),
             about=[] if place is None else [said for folder, said in folders.items() if _within(place.path, folder)],
         )
+
+
+def _added(listed: Listed | None, notes: Sequence[str]) -> int:
+    """The bytes that a collection and what is noted of it add to an answer."""
+    quoted = sum(len(json.dumps(note, ensure_ascii=False).encode()) + 1 for note in notes)
+    return quoted + (0 if listed is None else size(listed) + 1)
 
 
 def _line(opened: list[Collection]) -> str:
@@ -345,7 +369,7 @@ def _cursor(offset: int, asked: Mapping[str, Any]) -> str:
     return base64.urlsafe_b64encode(f"{offset}:{_digest(asked)}".encode()).decode()
 
 
-def _offset(cursor: str | None, asked: Mapping[str, Any]) -> int:
+def _offset(cursor: str | None, asked: Mapping[str, Any], most: int = MAX_DEPTH) -> int:
     if cursor is None:
         return 0
     try:
@@ -353,7 +377,7 @@ def _offset(cursor: str | None, asked: Mapping[str, Any]) -> int:
         number = int(offset)
     except (ValueError, binascii.Error, UnicodeError):
         raise UsageError("that is no cursor: give `next_cursor` of an answer as it is, or none.") from None
-    if digest != _digest(asked) or not 0 <= number <= MAX_DEPTH:
+    if digest != _digest(asked) or not 0 <= number <= most:
         raise UsageError("the cursor is of another search: give it with the same query, collections and filter.")
     return number
 

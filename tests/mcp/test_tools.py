@@ -185,6 +185,26 @@ def test_collections_are_listed_with_what_filters_can_ask_for(home):
     assert listed["fields"] == [{"name": "words", "types": ["number"]}]
 
 
+def test_many_collections_are_listed_in_answers_that_stay_within_their_bytes(tmp_path):
+    for number in range(12):
+        with semsearch.create(f"c{number:02d}", encoder=None, dim=4, home=tmp_path) as collection:
+            collection.describe("é" * 400)
+    (tmp_path / "c05" / "collection.sqlite").write_bytes(b"no database")
+    names, noted, cursor, pages = [], [], None, 0
+    while pages == 0 or cursor is not None:
+        given = {} if cursor is None else {"cursor": cursor}
+        _, (listed,) = ask(tmp_path, ("list_collections", given), max_bytes=3_500)
+        assert len(listed.content[0].text.encode()) <= 3_500 * 1.1
+        told = listed.structured_content
+        names += [one["name"] for one in told["collections"]]
+        noted += [note for note in told["notes"] if note.startswith("c05")]
+        cursor, pages = told["next_cursor"], pages + 1
+    assert names == [f"c{number:02d}" for number in range(12) if number != 5]
+    assert (len(noted), pages) == (1, 4)
+    _, (refused,) = ask(tmp_path, ("list_collections", {"cursor": "rubbish"}))
+    assert refused.is_error
+
+
 def test_what_is_said_of_a_folder_comes_with_its_hits(tmp_path, model):
     notes = tmp_path / "notes"
     (notes / "drafts").mkdir(parents=True)
