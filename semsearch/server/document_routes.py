@@ -144,6 +144,7 @@ def put_documents(call: Call[Documents]) -> dict[str, Any]:
     role="write",
     takes=NDJSON,
     gives=NDJSON,
+    example='{"id": "bread", "text": "Yeast makes the gas that lifts the loaf."}\n{"id": "ice", "text": "Ice swims"}\n',
 )
 async def stream_documents(call: Call[None]) -> Streamed:
     """A JSON object a line, as a document with perhaps a `vector`; lines of answers come while it goes on.

@@ -194,13 +194,34 @@ class RerankAnswer(JSONShape, extra="allow"):
     results: list[RankedResult]
 
 
-@routes.add("POST", "/v2/rerank", "Order texts by relevance (Cohere)", body=RerankAsked, answer=RerankAnswer)
+RERANK_EXAMPLE = {
+    "query": "how do vaccines work",
+    "documents": ["Bread is baked in an oven.", "Vaccines train the immune system."],
+    "top_n": 1,
+}
+
+
+@routes.add(
+    "POST",
+    "/v2/rerank",
+    "Order texts by relevance (Cohere)",
+    body=RerankAsked,
+    answer=RerankAnswer,
+    example=RERANK_EXAMPLE,
+)
 def rerank_as_cohere(call: Call[RerankAsked]) -> HTTPAnswer:
     """`relevance_score` is the sigmoid of what the cross-encoder says."""
     return _reranked(call, "2")
 
 
-@routes.add("POST", "/v1/rerank", "Order texts by relevance (Jina, Cohere 1)", body=RerankAsked, answer=RerankAnswer)
+@routes.add(
+    "POST",
+    "/v1/rerank",
+    "Order texts by relevance (Jina, Cohere 1)",
+    body=RerankAsked,
+    answer=RerankAnswer,
+    example=RERANK_EXAMPLE,
+)
 def rerank_as_jina(call: Call[RerankAsked]) -> HTTPAnswer:
     """With `return_documents` each comes with its text."""
     return _reranked(call, "1")

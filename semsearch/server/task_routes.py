@@ -184,6 +184,7 @@ def told_of(service: Service, report: ReadReport) -> dict[str, Any]:
     body=SyncAsked,
     answer=TaskAnswer,
     status=202,
+    example={"most": 0.1},
 )
 def sync_collection(call: Call[SyncAsked]) -> HTTPAnswer:
     """As `semsearch sync` does it; each source must lie in a folder that the server was started with."""
@@ -277,6 +278,7 @@ def tune_collection(call: Call[TuneAsked]) -> HTTPAnswer:
     body=ReencodeAsked,
     answer=TaskAnswer,
     status=202,
+    example={"encoder": "all-MiniLM-L6-v2"},
 )
 def reencode_collection(call: Call[ReencodeAsked]) -> HTTPAnswer:
     """All documents are encoded anew; the present vectors serve until one commit. Begun again, it goes on."""
@@ -310,6 +312,7 @@ def reencode_collection(call: Call[ReencodeAsked]) -> HTTPAnswer:
     body=NothingAsked,
     answer=TaskAnswer,
     status=202,
+    example={},
 )
 def compact_collection(call: Call[NothingAsked]) -> HTTPAnswer:
     """And erase them everywhere: in what tasks found, too."""
@@ -337,6 +340,7 @@ def compact_collection(call: Call[NothingAsked]) -> HTTPAnswer:
     body=CheckAsked,
     answer=TaskAnswer,
     status=202,
+    example={"deep": True},
 )
 def check_collection(call: Call[CheckAsked]) -> HTTPAnswer:
     """And what mends each thing; nothing is changed."""
@@ -359,6 +363,7 @@ def check_collection(call: Call[CheckAsked]) -> HTTPAnswer:
     body=NothingAsked,
     answer=TaskAnswer,
     status=202,
+    example={},
 )
 def repair_collection(call: Call[NothingAsked]) -> HTTPAnswer:
     """As far as it can be; the result says what was done."""
@@ -379,6 +384,7 @@ def repair_collection(call: Call[NothingAsked]) -> HTTPAnswer:
     body=NothingAsked,
     answer=TaskAnswer,
     status=202,
+    example={},
 )
 def back_collection_up(call: Call[NothingAsked]) -> HTTPAnswer:
     """As of one commit, beside searches and writes; its file is the task's result, which `semsearch restore` takes."""
@@ -405,7 +411,15 @@ def get_task(call: Call[None]) -> dict[str, Any]:
     return wire.message(**call.service.tasks.told(_own(call)))
 
 
-@routes.add("POST", "/v1/tasks/{task}/cancel", "Cancel a task", role="write", body=NothingAsked, answer=TaskAnswer)
+@routes.add(
+    "POST",
+    "/v1/tasks/{task}/cancel",
+    "Cancel a task",
+    role="write",
+    body=NothingAsked,
+    answer=TaskAnswer,
+    example={},
+)
 def cancel_task(call: Call[NothingAsked]) -> dict[str, Any]:
     """At once where it waits, else when it next tells how far it is: what an index is built of is built to its end."""
     return wire.message(**call.service.tasks.told(call.service.tasks.cancel(_own(call).id)))

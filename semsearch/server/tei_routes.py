@@ -148,7 +148,7 @@ async def tei_embed(call: Call[TEITexts]) -> HTTPAnswer:
     return await written(call.service, len(texts), told)
 
 
-@routes.add("POST", "/", "Encode texts (TEI)", body=TEITexts, refused=as_tei)
+@routes.add("POST", "/", "Encode texts (TEI)", body=TEITexts, refused=as_tei, example={"inputs": ["a text"]})
 async def tei_root(call: Call[TEITexts]) -> HTTPAnswer:
     """What `/embed` does."""
     answer: HTTPAnswer = await tei_embed(call)
@@ -183,7 +183,14 @@ async def tei_embed_sparse(call: Call[TEISparseTexts]) -> HTTPAnswer:
     return await written(service, len(texts), told)
 
 
-@routes.add("POST", "/similarity", "Compare a sentence with others (TEI)", body=TEISimilarity, refused=as_tei)
+@routes.add(
+    "POST",
+    "/similarity",
+    "Compare a sentence with others (TEI)",
+    body=TEISimilarity,
+    refused=as_tei,
+    example={"inputs": {"source_sentence": "a cat sleeps", "sentences": ["a dog runs", "a cat dozes"]}},
+)
 async def tei_similarity(call: Call[TEISimilarity]) -> HTTPAnswer:
     """The similarity to each, as the model compares: the cosine, for most."""
     asked = call.body
@@ -244,7 +251,14 @@ def _check_scale(encoder: Encoder, asked: bool | None) -> None:
 # ----------------------------------------------------------------------------------------------------------- scoring
 
 
-@routes.add("POST", "/rerank", "Order texts by relevance (TEI)", body=TEIRerank, refused=as_tei)
+@routes.add(
+    "POST",
+    "/rerank",
+    "Order texts by relevance (TEI)",
+    body=TEIRerank,
+    refused=as_tei,
+    example={"query": "how do vaccines work", "texts": ["Bread is baked.", "Vaccines train the immune system."]},
+)
 def tei_rerank(call: Call[TEIRerank]) -> HTTPAnswer:
     """A bare list, the most relevant first; `raw_scores` are without the sigmoid."""
     asked = call.body

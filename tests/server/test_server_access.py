@@ -1,5 +1,6 @@
 """Who may ask, from where, and how much: hosts, origins, keys, bodies; and what no answer tells."""
 
+import errno
 import json
 import re
 import socket
@@ -10,6 +11,7 @@ import httpx
 import pytest
 from support.named_hash import until
 
+from semsearch import errors
 from semsearch.engine import Problem
 from semsearch.errors import UsageError
 from semsearch.server.configuration import ServerOptions
@@ -612,8 +614,6 @@ def test_a_key_that_writes_keeps_what_it_has_seen_and_no_other_setting(locked):
 
 
 def test_every_error_of_ours_has_a_code_of_its_own():
-    from semsearch import errors
-
     kinds = {
         kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.SemsearchError)
     }
@@ -621,6 +621,37 @@ def test_every_error_of_ours_has_a_code_of_its_own():
     assert told[errors.IndexForeign] == told[errors.IndexDamaged]
     assert set(KINDS_BY_CODE) == {status.code for status in STATUSES.values()}
     assert len(set(told.values())) == len(told) - 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (errors.CollectionNotFound("x."), 404, "collection_not_found"),
+        (errors.DocumentNotFound("x."), 404, "document_not_found"),
+        (errors.CollectionExists("x."), 409, "collection_exists"),
+        (errors.DocumentChanged("x."), 409, "document_changed"),
+        (errors.ModelMismatch("x."), 409, "model_mismatch"),
+        (errors.DataError("x."), 422, "invalid_data"),
+        (errors.EncodingFailed("x."), 422, "encoding_failed"),
+        (errors.CollectionLocked("x."), 423, "collection_locked"),
+        (errors.ModelError("x."), 503, "model_unavailable"),
+        (errors.EngineUnreachable("x."), 503, "engine_unreachable"),
+        (MemoryError(), 503, "out_of_memory"),
+        (TimeoutError(), 503, "timed_out"),
+        (errors.StorageError("x."), 507, "storage_failed"),
+        (OSError(errno.ENOSPC, "no room"), 507, "storage_failed"),
+        (OSError(errno.EIO, "broken"), 500, "internal_error"),
+    ],
+    ids=repr,
+)
+def test_what_goes_wrong_has_its_status_and_says_whether_to_come_again(server, monkeypatch, error, status, code):
+    def broken(*_):
+        raise error
+
+    monkeypatch.setattr("semsearch.collection.Collection.count", broken)
+    answer = server.post("/v1/collections/animals/count", json={})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    assert ("retry-after" in answer.headers) == (status in (423, 503))
 
 
 def test_a_request_is_noted_in_one_line_by_its_id(server):
