@@ -35,6 +35,7 @@ from semsearch.types import Hit, Hits
 ToolResult = TypeVar("ToolResult")
 
 MAX_BYTES = 24_000  # of an answer: clients take 25,000 tokens at most, and some much less
+NOTE_BYTES = 100  # of an answer, for the sentence that says what was left out
 MAX_RESULTS = 50
 MAX_DEPTH = 500  # results that cursors lead to
 MAX_TITLE = 300  # characters
@@ -209,7 +210,7 @@ class Tools:
         names = self._shown()
         first = _offset(cursor, LISTING, len(names))
         answer = Collections(collections=[], notes=[], next_cursor=_cursor(len(names), LISTING))
-        left = self._max_bytes - size(answer)
+        left = self._max_bytes - size(answer) - NOTE_BYTES
         answer.next_cursor = None
         for place, name in enumerate(names[first:], first):
             listed, notes = self._listed_or_not(name)
@@ -256,7 +257,7 @@ class Tools:
     ) -> SearchResults:
         """As many of `k` hits behind the first as fit into an answer."""
         found = SearchResults(results=[], notes=list(hits.notes), next_cursor=_cursor(first + k, asked))
-        left = self._max_bytes - size(found)
+        left = self._max_bytes - size(found) - NOTE_BYTES
         found.next_cursor = None
         folders = {collection.name: collection.described_folders for collection in opened}
         for hit in hits[first : first + k]:
