@@ -178,10 +178,12 @@ def list_documents(call: Call[None]) -> dict[str, Any]:
     def page(opened: Sequence[Collection]) -> dict[str, Any]:
         (collection,) = opened
         query: Page = call.query
-        ids = collection.ids(query.where)
+        ids = call.service.listing.ids(collection, query.where, anew=query.cursor is None)
         start = 0 if query.cursor is None else _behind(ids, query.cursor)
         own = list(ids[start : start + query.limit])
         more = start + len(own) < len(ids)
+        if not more:
+            call.service.listing.end(collection)
         found = [document for document in collection.get(own) if document is not None]
         return wire.message(
             documents=list(map(wire.document, found)),

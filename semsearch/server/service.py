@@ -33,6 +33,7 @@ from semsearch.server.failures import Refusal, refusal_of, too_many, without_pat
 from semsearch.server.incoming import sweep_incoming
 from semsearch.server.instruments import Instruments
 from semsearch.server.keys import Grant, Keyring
+from semsearch.server.listing import Listing
 from semsearch.server.model_names import described_shortly, known_sentence, meant_among, shown_name
 from semsearch.server.operations import Table
 from semsearch.server.queued_model import QueuedModel
@@ -84,6 +85,7 @@ class Service:
         self.tasks = Tasks(_tasks_folder(home), self._told, ThreadPoolExecutor(TASK_THREADS, "semsearch-task"))
         if self.options.files is not None:
             sweep_incoming(self.options.files)
+        self.listing = Listing()
         self.errands = Errands()
         self.small_pictures = SmallPictures()
         self._log_line = log_line

@@ -10,6 +10,7 @@ import pytest
 from support.named_hash import until
 
 import semsearch
+from semsearch.local.view import LocalView
 from semsearch.server import upload
 
 STREAM = "/v1/collections/animals/documents/stream"
@@ -317,6 +318,29 @@ def test_pages_hold_every_document_once(server):
         [f"d{i}" for i in range(20, 25)],
         None,
     )
+
+
+def test_the_ids_of_a_collection_are_read_once_for_all_its_pages(server, monkeypatch):
+    path, read, ids = "/v1/collections/animals/documents", [], LocalView.ids
+    monkeypatch.setattr(LocalView, "ids", lambda self, where=None: read.append(where) or ids(self, where))
+
+    def pages(**how):
+        cursor, found = None, []
+        while True:
+            page = server.ask(path, params={"limit": 1, **how, **({"cursor": cursor} if cursor else {})})
+            found += [document["id"] for document in page["documents"]]
+            if (cursor := page["next"]) is None:
+                return found
+
+    assert (pages(), len(read)) == (["cat", "dog", "a/bird"], 1)
+    assert (pages(where="legs = 4"), len(read)) == (["cat", "dog"], 2)
+    page = server.ask(path, params={"limit": 1})
+    server.ask(path, {"documents": [{"id": "eel", "text": "an eel"}]})
+    behind = server.ask(path, params={"limit": 9, "cursor": page["next"]})
+    assert [document["id"] for document in behind["documents"]] == ["dog", "a/bird", "eel"]
+    server.ask("/v1/collections/animals", method="DELETE")
+    server.ask("/v1/collections", {"name": "animals"}, 201)
+    assert pages() == []
 
 
 def test_a_cursor_stands_though_documents_before_it_go(server):
