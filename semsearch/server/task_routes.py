@@ -428,9 +428,7 @@ def cancel_task(call: Call[NothingAsked]) -> dict[str, Any]:
 @routes.add("GET", "/v1/tasks/{task}/result", "What a task found", query=ResultAsked, gives=BYTES)
 def get_result(call: Call[None]) -> Streamed:
     """As a file to be saved: rows as lines of JSON, the same as JSON, or a page; a task says which there are."""
-    task, asked = _own(call), call.query.format
-    if not call.grant.has(task.role):
-        raise Refusal(403, "not_allowed", f"that needs a key of the role '{task.role}'.")
+    task, asked = _own_result(call), call.query.format
     there = call.service.tasks.told(task)["formats"]
     if not there:
         raise Refusal(404, "result_not_found", f"the task keeps nothing, or not any more: it is {task.state}.", "task")
@@ -447,7 +445,7 @@ def get_result(call: Call[None]) -> Streamed:
 @routes.add("DELETE", "/v1/tasks/{task}/result", "Delete what a task found", role="write", answer=TaskAnswer)
 def delete_result(call: Call[None]) -> dict[str, Any]:
     """The task itself stays."""
-    task = _own(call)
+    task = _own_result(call)
     call.service.tasks.results.forget(task.id)
     return wire.message(**call.service.tasks.told(task))
 
@@ -456,6 +454,14 @@ def _own(call: Call[Any]) -> Task:
     task = call.service.tasks.get(call.path["task"])
     if not _covers(call, task):
         raise Refusal(404, "task_not_found", "there is no such task.", "task")
+    return task
+
+
+def _own_result(call: Call[Any]) -> Task:
+    """The task, for a key that may have what it found."""
+    task = _own(call)
+    if not call.grant.has(task.role):
+        raise Refusal(403, "not_allowed", f"that needs a key of the role '{task.role}'.")
     return task
 
 
