@@ -108,6 +108,8 @@ class Gate:
     def _check(self, scope: Scope, headers: Mapping[str, str]) -> None:
         """Refuse who comes by another name than ours, or from another origin."""
         options = self._service.options
+        if any(sum(own == name for own, _ in scope["headers"]) > 1 for name in (b"host", b"origin")):
+            raise Refusal(400, "invalid_request", "a request has one Host, and one Origin at most.")
         host = headers.get("host", "")
         if not options.is_host(host):
             raise Refusal(

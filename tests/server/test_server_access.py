@@ -96,6 +96,17 @@ def test_a_name_that_was_made_to_point_here_is_refused_before_routing(server, pa
     assert (answer.status_code, answer.json()["error"]["code"]) == (421, "unknown_host")
 
 
+@pytest.mark.parametrize("name", ["Host", "Origin"])
+@pytest.mark.parametrize("ours_first", [True, False])
+def test_of_two_hosts_or_origins_none_is_believed(server, name, ours_first):
+    said = {"Host": ["localhost", "attacker.example"], "Origin": [server.url, "https://attacker.example"]}[name]
+    twice = "".join(f"{name}: {value}\r\n" for value in (said if ours_first else said[::-1]))
+    once = "" if name == "Host" else f"Host: {server.url.removeprefix('http://')}\r\n"
+    with connected(server) as client:
+        client.sendall(f"GET /v1/collections HTTP/1.1\r\n{once}{twice}\r\n".encode())
+        assert client.recv(1 << 16).startswith(b"HTTP/1.1 400 ")
+
+
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(
     "origin", ["https://attacker.example", "null", "http://localhost:1", "http://127.0.0.1", "https://127.0.0.1:1"]
