@@ -14,7 +14,7 @@ from typing import TypeVar
 from semsearch.bound_encoder import BoundEncoder
 from semsearch.collection import Collection
 from semsearch.engine import Engine
-from semsearch.errors import CollectionClosed, CollectionNotFound
+from semsearch.errors import CollectionClosed, CollectionNotFound, SemsearchError
 from semsearch.hardware import ANYWHERE, Compute
 from semsearch.home import Home
 from semsearch.names import check_name
@@ -96,6 +96,18 @@ class OpenCollections:
         """Several at once."""
         with ExitStack() as stack:
             yield [stack.enter_context(self.lease(name)) for name in names]
+
+    def that_open(self, names: Sequence[str]) -> tuple[list[str], dict[str, SemsearchError]]:
+        """Those that can be opened, and why the others can't: one that is damaged hides no other."""
+        sound: list[str] = []
+        errors: dict[str, SemsearchError] = {}
+        for name in names:
+            try:
+                with self.lease(name):
+                    sound.append(name)
+            except SemsearchError as error:
+                errors[name] = error
+        return sound, errors
 
     def use(self, names: Sequence[str], work: Callable[[list[Collection]], LeasedResult]) -> LeasedResult:
         """What `work` makes of collections; once more where one was dropped and made anew since it was opened.

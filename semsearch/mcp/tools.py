@@ -123,13 +123,14 @@ class Tools:
         Ask in plain words, as one would ask a person; a phrase in quotation marks counts more, and a filter on
         metadata narrows the search. Results say where the passage stands in its document: `get` reads around it.
         """
-        names = self._names(collections)
+        names, notes = self._names(collections)
         asked = {"query": query, "collections": names, "mode": mode, "where": where, "rerank": rerank}
         first = _offset(cursor, asked)
 
         def work(opened: list[Collection]) -> SearchResults:
             several = opened[0] if len(opened) == 1 else Federation(opened)
             hits = several.search(query, first + k + 1, mode=mode, where=where, rerank=self.asker.reranker(rerank))
+            hits.notes += notes
             return self._fitting(hits, opened, asked, first, k)
 
         return self._use(names, work)
@@ -242,15 +243,18 @@ class Tools:
             raise DocumentNotFound(f"there is no document {id!r:.200} in collection '{collection}'.")
         return document.text
 
-    def _names(self, asked: list[str] | None) -> list[str]:
-        names = self._shown() if asked is None else asked
+    def _names(self, asked: list[str] | None) -> tuple[list[str], tuple[str, ...]]:
+        """Those that are asked, and what is said of those that can't be where all are meant."""
+        if asked is not None:
+            if not asked:
+                raise UsageError("name a collection at least, or leave `collections` away to ask all.")
+            return asked, ()
+        names, errors = self._collections.that_open(self._shown())
+        if not names and errors:
+            raise next(iter(errors.values()))
         if not names:
-            raise UsageError(
-                "there is no collection yet: 'semsearch index FOLDER' makes one."
-                if asked is None
-                else "name a collection at least, or leave `collections` away to ask all."
-            )
-        return names
+            raise UsageError("there is no collection yet: 'semsearch index FOLDER' makes one.")
+        return names, tuple(f"{name} is left out: {self._said(error)}" for name, error in errors.items())
 
     def _fitting(
         self, hits: Hits, opened: list[Collection], asked: Mapping[str, Any], first: int, k: int

@@ -255,6 +255,16 @@ def test_several_collections_are_asked_at_once(home, model):
     assert {result["collection"] for result in results} == {"kitchen", "lake"}
 
 
+def test_a_damaged_collection_is_left_out_of_all_and_that_is_said(home):
+    with semsearch.create("broken", encoder=None, dim=4, home=home):
+        pass
+    (home / "broken" / "collection.sqlite").write_bytes(b"no database")
+    found = answer(home, "search", query="ice on water", k=1)
+    assert found["results"][0]["id"] == "ice"
+    assert any(note.startswith("broken is left out: ") for note in found["notes"])
+    assert "damaged" in refusal(home, "search", query="ice", collections=["broken"])
+
+
 def test_a_collection_that_is_made_anew_is_asked_as_it_is_now(home, model):
     async def told():
         async with Client(make_server(Home.of(home))) as client:
