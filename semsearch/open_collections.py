@@ -14,7 +14,7 @@ from typing import TypeVar
 from semsearch.bound_encoder import BoundEncoder
 from semsearch.collection import Collection
 from semsearch.engine import Engine
-from semsearch.errors import CollectionClosed, CollectionNotFound
+from semsearch.errors import CollectionClosed, CollectionNotFound, SemsearchError
 from semsearch.hardware import ANYWHERE, Compute
 from semsearch.home import Home
 from semsearch.names import check_name
@@ -58,7 +58,7 @@ class OpenCollections:
         self._lock = threading.Lock()
         self._held: dict[str, _Held] = {}
         self._opening: dict[str, threading.Lock] = {}
-        self._leases = 0
+        self._leases = self._opened = 0
         self._closed = False
 
     def __len__(self) -> int:
@@ -69,6 +69,11 @@ class OpenCollections:
         """Those that are open, whoever uses them."""
         with self._lock:
             return [held.collection for held in self._held.values()]
+
+    def asked_and_opened(self) -> tuple[int, int]:
+        """How often a collection was wanted so far, and how often one had to be opened for it."""
+        with self._lock:
+            return self._leases, self._opened
 
     @contextmanager
     def lease(self, name: str) -> Iterator[Collection]:
@@ -91,6 +96,18 @@ class OpenCollections:
         """Several at once."""
         with ExitStack() as stack:
             yield [stack.enter_context(self.lease(name)) for name in names]
+
+    def that_open(self, names: Sequence[str]) -> tuple[list[str], dict[str, SemsearchError]]:
+        """Those that can be opened, and why the others can't: one that is damaged hides no other."""
+        sound: list[str] = []
+        errors: dict[str, SemsearchError] = {}
+        for name in names:
+            try:
+                with self.lease(name):
+                    sound.append(name)
+            except SemsearchError as error:
+                errors[name] = error
+        return sound, errors
 
     def use(self, names: Sequence[str], work: Callable[[list[Collection]], LeasedResult]) -> LeasedResult:
         """What `work` makes of collections; once more where one was dropped and made anew since it was opened.
@@ -164,6 +181,7 @@ class OpenCollections:
         held = _Held(Collection(engine, self._model(engine)), self._leases)
         with self._lock:
             self._held[name] = held
+            self._opened += 1
         self._close_unused(name)
 
     def _close_unused(self, but: str = "") -> None:

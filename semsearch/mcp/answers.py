@@ -91,7 +91,8 @@ class Collections(BaseModel):
     """The collections there are."""
 
     collections: list[Listed]
-    notes: list[str] = Field([], description="Collections that can't be opened, and why.")
+    notes: list[str] = Field([], description="Collections that can't be opened, and why; what was left out.")
+    next_cursor: str | None = Field(None, description="Give it as `cursor` for the collections that come next.")
 
 
 def size(value: BaseModel) -> int:

@@ -42,6 +42,7 @@ class Asker:
     Attributes:
         covers: Whether a collection is theirs to see.
         shown_path: What they see of the path of a file.
+        shown_model: What they see of the name of a model, which may be a path.
         reranker: What `rerank` of a search is for them.
         sentence: What they are told of an error; None for one that says nothing.
         run: Does what blocks, beside the event loop.
@@ -49,6 +50,7 @@ class Asker:
 
     covers: Callable[[str], bool] = _everything
     shown_path: Callable[[str], str] = _as_it_is
+    shown_model: Callable[[str], str] = _as_it_is
     reranker: Callable[[bool], bool | str | None] = _default_reranker
     sentence: Callable[[Exception], str | None] = _sentence
     run: Callable[[AnyWork], Awaitable[Any]] = _in_a_thread

@@ -14,8 +14,9 @@ from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ResourceNotFoundError, ToolError
 from mcp.server.mcpserver.resources.templates import ResourceSecurity
 from mcp.server.mcpserver.tools import Tool
-from mcp.types import ToolAnnotations
+from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import ValidationError
+from pydantic_core import to_json
 
 from semsearch import __version__
 from semsearch.hardware import Compute
@@ -107,7 +108,7 @@ class _ReadingTool(Tool):
                 hint = f"Did you mean '{near}'?" if near else f"It has {', '.join(known) or 'none'}."
                 raise ToolError(f"'{self.name}' has no parameter '{one:.60}'. {hint}")
         try:
-            return await super().run(arguments, context, convert_result)
+            return _compact(await super().run(arguments, context, convert_result))
         except ToolError as error:
             if isinstance(error.__cause__, ValidationError):
                 slips = (f"{'.'.join(map(str, slip['loc']))}: {slip['msg']}" for slip in error.__cause__.errors())
@@ -115,6 +116,13 @@ class _ReadingTool(Tool):
             if isinstance(error.__cause__, ToolError):
                 raise ToolError(str(error.__cause__)) from error
             raise
+
+
+def _compact(result: Any) -> Any:
+    """A result whose text is as short as its bytes were counted: the SDK's own has each number of a list on a line."""
+    if isinstance(result, CallToolResult) and result.structured_content is not None:
+        result.content = [TextContent(type="text", text=to_json(result.structured_content).decode())]
+    return result
 
 
 def _tool(name: str, title: str, function: Callable[..., Any], asker: Asker) -> Tool:

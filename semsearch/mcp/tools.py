@@ -35,11 +35,13 @@ from semsearch.types import Hit, Hits
 ToolResult = TypeVar("ToolResult")
 
 MAX_BYTES = 24_000  # of an answer: clients take 25,000 tokens at most, and some much less
+NOTE_BYTES = 100  # of an answer, for the sentence that says what was left out
 MAX_RESULTS = 50
 MAX_DEPTH = 500  # results that cursors lead to
 MAX_TITLE = 300  # characters
 MAX_FIELDS = 40  # of a collection, that are listed
 LISTED = 20  # collections that the instructions name
+LISTING = {"tool": "list_collections"}  # what its cursors are of
 
 QueryParam = Annotated[str, Field(description="A question or a text, in plain words.")]
 NamesParam = Annotated[
@@ -121,13 +123,14 @@ class Tools:
         Ask in plain words, as one would ask a person; a phrase in quotation marks counts more, and a filter on
         metadata narrows the search. Results say where the passage stands in its document: `get` reads around it.
         """
-        names = self._names(collections)
+        names, notes = self._names(collections)
         asked = {"query": query, "collections": names, "mode": mode, "where": where, "rerank": rerank}
         first = _offset(cursor, asked)
 
         def work(opened: list[Collection]) -> SearchResults:
             several = opened[0] if len(opened) == 1 else Federation(opened)
             hits = several.search(query, first + k + 1, mode=mode, where=where, rerank=self.asker.reranker(rerank))
+            hits.notes += notes
             return self._fitting(hits, opened, asked, first, k)
 
         return self._use(names, work)
@@ -203,22 +206,35 @@ class Tools:
             }
         )
 
-    def list_collections(self) -> Collections:
+    def list_collections(self, cursor: CursorParam = None) -> Collections:
         """The collections there are: what they hold, how many documents, and the metadata that filters can ask for."""
-        listed, notes = [], []
-        for name in self._shown():
-            try:
-                listed.append(self._use([name], self._listed))
-                if len(listed[-1].fields) == MAX_FIELDS:
-                    notes.append(f"{name}: there may be more fields than the {MAX_FIELDS} that are listed.")
-            except SemsearchError as error:
-                notes.append(f"{name}: {self._said(error)}")
-        answer = Collections(collections=listed, notes=notes)
-        if size(answer) > self._max_bytes:
-            for one in listed:
-                one.fields, one.folders = [], {}
-            answer.notes.append("fields and folders are left out: there are too many collections for one answer.")
+        names = self._shown()
+        first = _offset(cursor, LISTING, len(names))
+        answer = Collections(collections=[], notes=[], next_cursor=_cursor(len(names), LISTING))
+        left = self._max_bytes - size(answer) - NOTE_BYTES
+        answer.next_cursor = None
+        for place, name in enumerate(names[first:], first):
+            listed, notes = self._listed_or_not(name)
+            left -= _added(listed, notes)
+            if left < 0 and place == first and listed is not None:
+                listed.fields, listed.folders = [], {}
+                notes = [f"{name}: its fields and folders are left out: they fill a whole answer."]
+            elif left < 0 and place > first:
+                answer.next_cursor = _cursor(place, LISTING)
+                answer.notes.append(f"{place - first} of {len(names)} collections fill an answer: go on with `cursor`.")
+                break
+            answer.collections += [] if listed is None else [listed]
+            answer.notes += notes
         return answer
+
+    def _listed_or_not(self, name: str) -> tuple[Listed | None, list[str]]:
+        """What there is to say of a collection, and what it lacks."""
+        try:
+            listed = self._use([name], self._listed)
+        except SemsearchError as error:
+            return None, [f"{name}: {self._said(error)}"]
+        notes = [f"{name}: there may be more fields than the {MAX_FIELDS} that are listed."]
+        return listed, notes if len(listed.fields) == MAX_FIELDS else []
 
     def text_of(self, collection: str, id: str) -> str:  # noqa: A002
         """The whole text of a document."""
@@ -227,22 +243,25 @@ class Tools:
             raise DocumentNotFound(f"there is no document {id!r:.200} in collection '{collection}'.")
         return document.text
 
-    def _names(self, asked: list[str] | None) -> list[str]:
-        names = self._shown() if asked is None else asked
+    def _names(self, asked: list[str] | None) -> tuple[list[str], tuple[str, ...]]:
+        """Those that are asked, and what is said of those that can't be where all are meant."""
+        if asked is not None:
+            if not asked:
+                raise UsageError("name a collection at least, or leave `collections` away to ask all.")
+            return asked, ()
+        names, errors = self._collections.that_open(self._shown())
+        if not names and errors:
+            raise next(iter(errors.values()))
         if not names:
-            raise UsageError(
-                "there is no collection yet: 'semsearch index FOLDER' makes one."
-                if asked is None
-                else "name a collection at least, or leave `collections` away to ask all."
-            )
-        return names
+            raise UsageError("there is no collection yet: 'semsearch index FOLDER' makes one.")
+        return names, tuple(f"{name} is left out: {self._said(error)}" for name, error in errors.items())
 
     def _fitting(
         self, hits: Hits, opened: list[Collection], asked: Mapping[str, Any], first: int, k: int
     ) -> SearchResults:
         """As many of `k` hits behind the first as fit into an answer."""
         found = SearchResults(results=[], notes=list(hits.notes), next_cursor=_cursor(first + k, asked))
-        left = self._max_bytes - size(found)
+        left = self._max_bytes - size(found) - NOTE_BYTES
         found.next_cursor = None
         folders = {collection.name: collection.described_folders for collection in opened}
         for hit in hits[first : first + k]:
@@ -250,7 +269,7 @@ class Tools:
             result = self._result(hit, name, folders[name])
             left -= size(result) + 1
             if left < 0 and not found.results:
-                result.metadata = {}
+                result.metadata, result.about = {}, []
                 found.notes.append("the metadata of this result are left out: they fill the whole answer.")
             elif left < 0:
                 break
@@ -279,10 +298,14 @@ class Tools:
             description=collection.description,
             documents=documents,
             passages=passages,
-            model=(collection.settings["encoder"] or {}).get("name"),
+            model=self._model(collection),
             fields=fields,
             folders={self.asker.shown_path(folder): said for folder, said in collection.described_folders.items()},
         )
+
+    def _model(self, collection: Collection) -> str | None:
+        name = (collection.settings["encoder"] or {}).get("name")
+        return None if name is None else self.asker.shown_model(name)
 
     def _result(self, hit: Hit, collection: str, folders: Mapping[str, str]) -> Result:
         place = hit.place
@@ -302,6 +325,12 @@ class Tools:
             metadata=wire.plain(hit.metadata),
             about=[] if place is None else [said for folder, said in folders.items() if _within(place.path, folder)],
         )
+
+
+def _added(listed: Listed | None, notes: Sequence[str]) -> int:
+    """The bytes that a collection and what is noted of it add to an answer."""
+    quoted = sum(len(json.dumps(note, ensure_ascii=False).encode()) + 1 for note in notes)
+    return quoted + (0 if listed is None else size(listed) + 1)
 
 
 def _line(opened: list[Collection]) -> str:
@@ -345,7 +374,7 @@ def _cursor(offset: int, asked: Mapping[str, Any]) -> str:
     return base64.urlsafe_b64encode(f"{offset}:{_digest(asked)}".encode()).decode()
 
 
-def _offset(cursor: str | None, asked: Mapping[str, Any]) -> int:
+def _offset(cursor: str | None, asked: Mapping[str, Any], most: int = MAX_DEPTH) -> int:
     if cursor is None:
         return 0
     try:
@@ -353,7 +382,7 @@ def _offset(cursor: str | None, asked: Mapping[str, Any]) -> int:
         number = int(offset)
     except (ValueError, binascii.Error, UnicodeError):
         raise UsageError("that is no cursor: give `next_cursor` of an answer as it is, or none.") from None
-    if digest != _digest(asked) or not 0 <= number <= MAX_DEPTH:
+    if digest != _digest(asked) or not 0 <= number <= most:
         raise UsageError("the cursor is of another search: give it with the same query, collections and filter.")
     return number
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from semsearch.encoder.features import Features
@@ -88,6 +89,11 @@ class CrossEncoder:
     def window(self) -> int:
         """Tokens that the model reads of a query and a passage together, special ones taken off."""
         return self._windows.room
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """What it reads texts by."""
+        return self._windows.reader.tokenizer
 
     @property
     def device(self) -> torch.device:

@@ -2,8 +2,9 @@
 
 The folder is the user's own, of mode 0700, and the socket's name is made of all that decided what the process imported
 and opened: who it is, the interpreter, the files of semsearch, the folders of the packages, the variables that
-libraries read while they are imported, and the file system that paths are looked up in. Whoever differs in any of it
-finds another socket, or none; and since a name could be that of two, the whole is compared again before a command runs.
+libraries read while they are imported, the file system that paths are looked up in, and the limits of `ulimit`. Whoever
+differs in any of it finds another socket, or none; and since a name could be that of two, the whole is compared again
+before a command runs.
 
 What `SEMSEARCH_…` says, like a home, is no part of it: commands read that when they run, and a child has the caller's.
 
@@ -152,7 +153,7 @@ def _files(path: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _place() -> list[object]:
-    """In which file system, in which network and as whom paths and addresses are looked up, and on which processors."""
+    """In which file system, in which network and as whom paths and addresses are looked up, and within which limits."""
     root = os.stat("/")  # noqa: PTH116
     rooms = []
     for kind in ("mnt", "net", "user", "pid"):
@@ -160,5 +161,14 @@ def _place() -> list[object]:
             rooms.append(os.readlink(f"/proc/self/ns/{kind}"))  # noqa: PTH115
         except OSError:
             rooms.append("")
-    limits = [sorted(os.sched_getaffinity(0)), os.getpriority(os.PRIO_PROCESS, 0)] if SUPPORTED else []
-    return [root.st_dev, root.st_ino, *rooms, *limits]
+    return [root.st_dev, root.st_ino, *rooms, *(_limits() if SUPPORTED else [])]
+
+
+def _limits() -> list[object]:
+    """What a process may take of the machine: its processors, its turn at them, and what `ulimit` bounds."""
+    try:
+        with open("/proc/self/limits", "rb") as file:  # noqa: PTH123
+            bounds = file.read()
+    except OSError:
+        bounds = b""
+    return [sorted(os.sched_getaffinity(0)), os.getpriority(os.PRIO_PROCESS, 0), bounds]

@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from semsearch.server.batching import HungUp
-from semsearch.server.bodies import read_json, read_query, whole
+from semsearch.server.bodies import read_json, read_query, refuse_body, whole
 from semsearch.server.failures import Refusal, refusal_of
 from semsearch.server.gate import Gate, send_refusal
 from semsearch.server.json_bytes import json_bytes
@@ -49,7 +49,10 @@ def application(service: Service, table: Table, others: Iterable[BaseRoute] = ()
         endpoint = fixed.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
         await (routed if endpoint is None else endpoint)(scope, receive, send)
 
-    return Gate(found, service)
+    told: dict[tuple[str, str], Any] = {
+        (one.method, one.path): one.refused for one in table.operations if one.refused is not None
+    }
+    return Gate(found, service, told)
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,6 +110,8 @@ class _Endpoint:
             if "collection" in path and not grant.covers(path["collection"]):
                 raise Refusal(403, "not_allowed", "the key is not for that collection.")
         options = service.options
+        if operation.body is None and operation.takes == JSON:
+            refuse_body(request)
         query = read_query(operation.query, request.query_params.multi_items())
         call: Call[Any] = Call(service, grant, path, query, None, request)
         if operation.body is not None:

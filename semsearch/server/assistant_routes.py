@@ -16,11 +16,11 @@ from starlette.types import Message, Receive, Scope, Send
 
 from semsearch.server.application import HUNG_UP, check_media_type
 from semsearch.server.batching import HungUp
-from semsearch.server.bodies import whole
+from semsearch.server.bodies import read_query, whole
 from semsearch.server.failures import Refusal
 from semsearch.server.gate import send_refusal
 from semsearch.server.keys import Grant
-from semsearch.server.operations import JSON
+from semsearch.server.operations import JSON, NoParameters
 from semsearch.server.service import Service
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class _Assistants:
         if grant.name:
             note["key"] = grant.name
         request = Request(scope, receive)
+        read_query(NoParameters, request.query_params.multi_items())
         check_media_type(request, JSON)
         try:
             body = await whole(request, service.options.max_body, service.options.idle_seconds)
@@ -93,6 +94,7 @@ def _asker(service: Service, grant: Grant) -> Any:
     return Asker(
         covers=grant.covers,
         shown_path=lambda path: service.shown_path(path, grant),
+        shown_model=lambda name: service.shown_model(name, grant),
         reranker=service.reranker_name,
         sentence=sentence,
         run=partial(service.run, "read"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -19,7 +19,29 @@ BodyShape = TypeVar("BodyShape", bound=BaseModel)
 SAID_ERRORS = 5
 
 
-async def chunks(request: Request, most: int, seconds: float) -> AsyncIterator[bytes]:
+def too_long(most: int) -> Refusal:
+    """The body has more bytes than the server takes."""
+    return Refusal(
+        413,
+        "body_too_large",
+        f"the body is longer than the {most:,} bytes that this server takes at once: send it in parts, or as a stream "
+        "of lines (application/x-ndjson), or start the server with a larger --max-body.",
+    )
+
+
+def too_large_file(most: int) -> Refusal:
+    """The body is a file, and has more bytes than the server takes of one."""
+    return Refusal(
+        413,
+        "body_too_large",
+        f"the file is longer than the {most:,} bytes that this server takes of one: split it, or start the server with "
+        "a larger --max-upload.",
+    )
+
+
+async def chunks(
+    request: Request, most: int, seconds: float, refusal: Callable[[int], Refusal] = too_long
+) -> AsyncIterator[bytes]:
     """The bytes of a body as they come; at most `most`, and each within so many seconds of the last.
 
     Raises:
@@ -28,7 +50,7 @@ async def chunks(request: Request, most: int, seconds: float) -> AsyncIterator[b
     """
     declared = request.headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > most:
-        raise too_long(most)
+        raise refusal(most)
     count, stream = 0, aiter(request.stream())
     while True:
         try:
@@ -42,19 +64,16 @@ async def chunks(request: Request, most: int, seconds: float) -> AsyncIterator[b
             raise HungUp from None
         count += len(chunk)
         if count > most:
-            raise too_long(most)
+            raise refusal(most)
         if chunk:
             yield chunk
 
 
-def too_long(most: int) -> Refusal:
-    """The body has more bytes than the server takes."""
-    return Refusal(
-        413,
-        "body_too_large",
-        f"the body is longer than the {most:,} bytes that this server takes at once: send it in parts, or as a stream "
-        "of lines (application/x-ndjson), or start the server with a larger --max-body.",
-    )
+def refuse_body(request: Request) -> None:
+    """Refuse a body where none is read: what stands in it was meant to change what is done."""
+    if request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
+        message = "that takes no body: what it knows stands in its path or behind the question mark."
+        raise Refusal(400, "unexpected_body", message)
 
 
 async def whole(request: Request, most: int, seconds: float) -> bytes:
@@ -100,7 +119,7 @@ def _typed(shape: type[BaseModel], name: str, text: str) -> Any:
 def refused(error: ValidationError, shape: type[BaseModel]) -> Refusal:
     """What pydantic found, in a sentence; the first of it names the parameter."""
     found = error.errors(include_url=False, include_context=True, include_input=False)
-    first = found[0]
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])  # which a missing one may be
     param = ".".join(str(part) for part in first["loc"] if not _is_a_branch(part)) or None
     if first["type"] == "json_invalid":
         why = str(first.get("ctx", {}).get("error", "")).rstrip(".")

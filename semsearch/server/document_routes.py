@@ -144,6 +144,7 @@ def put_documents(call: Call[Documents]) -> dict[str, Any]:
     role="write",
     takes=NDJSON,
     gives=NDJSON,
+    example='{"id": "bread", "text": "Yeast makes the gas that lifts the loaf."}\n{"id": "ice", "text": "Ice swims"}\n',
 )
 async def stream_documents(call: Call[None]) -> Streamed:
     """A JSON object a line, as a document with perhaps a `vector`; lines of answers come while it goes on.
@@ -177,10 +178,12 @@ def list_documents(call: Call[None]) -> dict[str, Any]:
     def page(opened: Sequence[Collection]) -> dict[str, Any]:
         (collection,) = opened
         query: Page = call.query
-        ids = collection.ids(query.where)
+        ids = call.service.listing.ids(collection, query.where, anew=query.cursor is None)
         start = 0 if query.cursor is None else _behind(ids, query.cursor)
         own = list(ids[start : start + query.limit])
         more = start + len(own) < len(ids)
+        if not more:
+            call.service.listing.end(collection)
         found = [document for document in collection.get(own) if document is not None]
         return wire.message(
             documents=list(map(wire.document, found)),
@@ -201,7 +204,7 @@ def _behind(ids: Sequence[str], cursor: str) -> int:
         place, known = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         if not isinstance(place, int) or place < 1 or not all(isinstance(one, str) for one in known):
             raise ValueError
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise Refusal(400, "invalid_cursor", "that is no cursor that a page gave as 'next'.", "cursor") from None
     for last in reversed(known):
         if place <= len(ids) and ids[place - 1] == last:

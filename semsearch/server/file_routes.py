@@ -7,9 +7,9 @@ A file is kept under its own name in the folder of its collection, which the per
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,8 +25,9 @@ from semsearch.ingest.source import ReadReport, Source
 from semsearch.names import check_name
 from semsearch.places import provenance, source_of
 from semsearch.plain_files import is_file, is_plain_name
-from semsearch.server.bodies import chunks
+from semsearch.server.bodies import chunks, too_large_file
 from semsearch.server.failures import Refusal
+from semsearch.server.incoming import new_incoming
 from semsearch.server.operations import BYTES, Call, HTTPAnswer, JSONShape, Streamed, Table
 from semsearch.server.page_pictures import picture_of_page
 from semsearch.server.queued_model import check_encodes
@@ -112,14 +113,16 @@ async def put_file(call: Call[None]) -> HTTPAnswer:
     folder = _folder(call)
     collection = check_name(call.collection)
     await service.run("read", lambda: service.home.require(collection))
-    incoming = folder / f".incoming-{secrets.token_hex(8)}"
-    await run_in_threadpool(incoming.mkdir, 0o700, True)
+    incoming = await run_in_threadpool(new_incoming, folder)
     kept = incoming / name
     try:
         with os.fdopen(os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as written:
-            async for chunk in chunks(call.request, service.options.max_upload, service.options.idle_seconds):
+            async for chunk in chunks(
+                call.request, service.options.max_upload, service.options.idle_seconds, too_large_file
+            ):
                 await run_in_threadpool(written.write, chunk)
-        task = service.tasks.begin("file", collection, _indexing(call, folder, kept))
+        leave = partial(shutil.rmtree, incoming, ignore_errors=True)
+        task = service.tasks.begin("file", collection, _indexing(call, folder, kept), given_up=leave)
     except BaseException:
         shutil.rmtree(incoming, ignore_errors=True)
         raise

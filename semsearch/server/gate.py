@@ -11,7 +11,7 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import count
 from typing import Any
@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from semsearch.server.failures import Refusal, refusal_of
 from semsearch.server.json_bytes import json_bytes
-from semsearch.server.keys import OWNER, Grant
+from semsearch.server.keys import NOBODY, OWNER, Grant
 from semsearch.server.service import Service
 
 OPEN = frozenset({"/livez", "/readyz", "/health"})  # answered without a key: they tell nothing but that
@@ -42,9 +42,13 @@ CORS_HEADERS = "Authorization, Content-Type, X-API-Key, X-Request-Id, Mcp-Protoc
 class Gate:
     """The outermost application."""
 
-    def __init__(self, app: ASGIApp, service: Service) -> None:
+    def __init__(
+        self, app: ASGIApp, service: Service, told: Mapping[tuple[str, str], Callable[[Refusal], tuple[int, Any]]]
+    ) -> None:
+        """`told`: by method and path, how the routes of others tell an error."""
         self._app = app
         self._service = service
+        self._told = told
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, or answer why not."""
@@ -67,7 +71,8 @@ class Gate:
             service.instruments.refused(refusal.code)
             if not exchange.status:
                 await exchange.hear_out()
-                await send_refusal(exchange.tell, refusal)
+                status, body = self._as_told(refusal, scope)
+                await send_refusal(exchange.tell, refusal, body, status)
         finally:
             seconds = time.perf_counter() - began
             route = note.pop("route", "other")
@@ -84,7 +89,7 @@ class Gate:
             }
             await _send(exchange.tell, 204, b"", allowed)
             return
-        scope["semsearch.grant"] = self._grant(scope["path"], headers)
+        scope["semsearch.grant"] = self._grant(scope, headers)
         await self._app(scope, exchange.hear, exchange.tell)
 
     def _refusal(self, error: Exception, request: str, method: str) -> Refusal:
@@ -95,9 +100,16 @@ class Gate:
             self._service.log_fault(request, error)
         return refusal_of(error, request, self._service.private)
 
+    def _as_told(self, refusal: Refusal, scope: Scope) -> tuple[int, Any]:
+        """The status and the JSON of a refusal: of a key, in the words of those whose route it is."""
+        told = self._told.get((scope["method"], scope["path"])) if refusal.status == 401 else None
+        return (refusal.status, refusal.body()) if told is None else told(refusal)
+
     def _check(self, scope: Scope, headers: Mapping[str, str]) -> None:
         """Refuse who comes by another name than ours, or from another origin."""
         options = self._service.options
+        if any(sum(own == name for own, _ in scope["headers"]) > 1 for name in (b"host", b"origin")):
+            raise Refusal(400, "invalid_request", "a request has one Host, and one Origin at most.")
         host = headers.get("host", "")
         if not options.is_host(host):
             raise Refusal(
@@ -118,18 +130,19 @@ class Gate:
         if origin is None and site in ("cross-site", "same-site") and not navigates:
             raise Refusal(403, "foreign_origin", "a page of another origin may not ask this server.")
 
-    def _grant(self, path: str, headers: Mapping[str, str]) -> Grant:
-        """What the key of a request is for."""
+    def _grant(self, scope: Scope, headers: Mapping[str, str]) -> Grant:
+        """What the key of a request is for; nobody's is for what is open to all, which is read and asks no model."""
         keyring = self._service.keyring
         if keyring is None:
             return OWNER
         scheme, _, said = headers.get("authorization", "").partition(" ")
         key = said.strip() if scheme.lower() == "bearer" else headers.get("x-api-key") or headers.get("api-key") or ""
         grant = keyring.grant(key) if key else None
-        if grant is None and path not in OPEN and path not in self._service.open_paths:
+        opened = scope["method"] in ("GET", "HEAD") and scope["path"] in OPEN | self._service.open_paths
+        if grant is None and not opened:
             why = "that key is not known to this server." if key else "give a key: 'Authorization: Bearer KEY'."
             raise Refusal(401, "unauthorized", why, None, {"WWW-Authenticate": "Bearer"})
-        return grant or Grant("nobody", "read", frozenset())
+        return grant or NOBODY
 
 
 class _Exchange:

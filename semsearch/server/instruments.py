@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 SECONDS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -47,6 +49,10 @@ class Instruments:
         for name, (what, ask) in gauges.items():
             Gauge(f"semsearch_{name}", what, registry=self._registry).set_function(ask)
 
+    def watch_counts(self, counters: Mapping[str, tuple[str, Callable[[], float]]]) -> None:
+        """The same, of what only grows."""
+        self._registry.register(_Counts(counters))
+
     def begun(self) -> None:
         """A request came."""
         self._under_way.inc()
@@ -79,3 +85,14 @@ class Instruments:
     def written(self) -> bytes:
         """All of it, as Prometheus reads it."""
         return generate_latest(self._registry)
+
+
+class _Counts(Collector):
+    """What is counted elsewhere, asked for whenever somebody looks."""
+
+    def __init__(self, counters: Mapping[str, tuple[str, Callable[[], float]]]) -> None:
+        self._counters = counters
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        for name, (what, ask) in self._counters.items():
+            yield CounterMetricFamily(f"semsearch_{name}", what, value=ask())

@@ -42,7 +42,7 @@ class Grant:
 
     Attributes:
         name: Of the key, for the log.
-        role: One of `KEY_ROLES`.
+        role: One of `KEY_ROLES`; "none" for who has no key.
         collections: That it is for; None for all.
     """
 
@@ -52,7 +52,7 @@ class Grant:
 
     def has(self, role: str) -> bool:
         """Whether its role is that one, or may do more."""
-        return KEY_ROLES.index(self.role) >= KEY_ROLES.index(role)
+        return self.role in KEY_ROLES and KEY_ROLES.index(self.role) >= KEY_ROLES.index(role)
 
     def covers(self, collection: str) -> bool:
         """Whether it is for that collection."""
@@ -60,6 +60,7 @@ class Grant:
 
 
 OWNER = Grant("owner", "admin")  # of a server without keys, which only this machine reaches
+NOBODY = Grant("nobody", "none", frozenset())  # who gives no key where there are some
 
 
 class Keyring:

@@ -18,6 +18,7 @@ from semsearch.server.operations import Call, HTTPAnswer, JSONShape, Table
 from semsearch.server.served_models import (
     as_base64,
     checked_texts,
+    count_pair_tokens,
     count_tokens,
     encoded_together,
     named_model,
@@ -42,7 +43,7 @@ class EmbeddingsAsked(JSONShape):
 
     model: str
     input: str | list[str] | list[int] | list[list[int]]
-    encoding_format: Literal["float", "base64"] = "float"
+    encoding_format: Literal["float", "base64"] | None = Field(None, description="Without one 'float'.")
     dimensions: int | None = Field(None, ge=1, description="The first so many components, made unit length again.")
     user: str | None = Field(None, description="Not read.")
     input_type: str | None = Field(None, description="'query' or 'document' (the default), or as others call them.")
@@ -164,10 +165,10 @@ class RerankAsked(JSONShape):
     query: str
     documents: list[str | dict[str, Any]] = Field(description="Texts, or objects with a 'text'.")
     top_n: int | None = Field(None, ge=1)
-    return_documents: bool = False
+    return_documents: bool | None = None
     max_tokens_per_doc: int | None = Field(None, ge=1, description="Not read: a long text is read window by window.")
     max_chunks_per_doc: int | None = Field(None, ge=1, description="Not read.")
-    rank_fields: list[str] | None = Field(None, description="Not read.")
+    rank_fields: list[Literal["text"]] | None = Field(None, description="Of objects the 'text' is read.")
     priority: int | None = Field(None, description="Not read.")
 
 
@@ -193,13 +194,34 @@ class RerankAnswer(JSONShape, extra="allow"):
     results: list[RankedResult]
 
 
-@routes.add("POST", "/v2/rerank", "Order texts by relevance (Cohere)", body=RerankAsked, answer=RerankAnswer)
+RERANK_EXAMPLE = {
+    "query": "how do vaccines work",
+    "documents": ["Bread is baked in an oven.", "Vaccines train the immune system."],
+    "top_n": 1,
+}
+
+
+@routes.add(
+    "POST",
+    "/v2/rerank",
+    "Order texts by relevance (Cohere)",
+    body=RerankAsked,
+    answer=RerankAnswer,
+    example=RERANK_EXAMPLE,
+)
 def rerank_as_cohere(call: Call[RerankAsked]) -> HTTPAnswer:
     """`relevance_score` is the sigmoid of what the cross-encoder says."""
     return _reranked(call, "2")
 
 
-@routes.add("POST", "/v1/rerank", "Order texts by relevance (Jina, Cohere 1)", body=RerankAsked, answer=RerankAnswer)
+@routes.add(
+    "POST",
+    "/v1/rerank",
+    "Order texts by relevance (Jina, Cohere 1)",
+    body=RerankAsked,
+    answer=RerankAnswer,
+    example=RERANK_EXAMPLE,
+)
 def rerank_as_jina(call: Call[RerankAsked]) -> HTTPAnswer:
     """With `return_documents` each comes with its text."""
     return _reranked(call, "1")
@@ -216,7 +238,7 @@ def _reranked(call: Call[RerankAsked], version: str) -> HTTPAnswer:
     for place in order.tolist():
         result = {"index": place, "relevance_score": float(scores[place])}
         results.append(result | ({"document": {"text": texts[place]}} if asked.return_documents else {}))
-    tokens = sum(len(text) for text in (query, *texts)) // 4
+    tokens = count_pair_tokens(model, query, texts)
     told = {
         "id": secrets.token_hex(16),
         "model": call.service.shown_model(name, call.grant),

@@ -96,11 +96,13 @@ def _described(operation: Operation, schemas: Mapping[Any, Any]) -> dict[str, An
     if operation.body is not None:
         content: dict[str, Any] = {"schema": schemas[operation.body]}
         if operation.example is not None:
-            content["example"] = dict(operation.example)
+            content["example"] = operation.example
         facts["requestBody"] = {"required": True, "content": {operation.takes: content}}
     elif operation.takes != JSON:
-        schema = {"type": "string"} if operation.takes == NDJSON else {"type": "string", "format": "binary"}
-        facts["requestBody"] = {"required": True, "content": {operation.takes: {"schema": schema}}}
+        content = {"schema": {"type": "string", **({} if operation.takes == NDJSON else {"format": "binary"})}}
+        if operation.example is not None:
+            content["example"] = operation.example
+        facts["requestBody"] = {"required": True, "content": {operation.takes: content}}
     return facts
 
 
@@ -198,7 +200,9 @@ def _operation(path: str, method: str, operation: Mapping[str, Any], schemas: Ma
             rows = [(one, facts, one in required) for one, facts in schema.get("properties", {}).items()]
             parts.append(_table(rows))
         if "example" in content:
-            parts.append(f"<pre>{html.escape(json.dumps(content['example'], indent=2, ensure_ascii=False))}</pre>")
+            said = content["example"]
+            written = said if isinstance(said, str) else json.dumps(said, indent=2, ensure_ascii=False)
+            parts.append(f"<pre>{html.escape(written)}</pre>")
     return "".join([*parts, "</section>"])
 
 

@@ -106,7 +106,7 @@ class Operation:
         answer: The shape of the answer, for the document; None where it is not JSON.
         gives: The media type of the answer.
         status: Of an answer where all went well.
-        example: A body, for the document.
+        example: A body, for the document; lines as text.
         refused: Of the error that is told in the words of others' routes: a function of a `Refusal`, to a status
             and JSON.
     """
@@ -124,7 +124,7 @@ class Operation:
     answer: type[BaseModel] | None = None
     gives: str = JSON
     status: int = 200
-    example: Mapping[str, Any] | None = None
+    example: Mapping[str, Any] | str | None = None
     refused: Callable[[Any], tuple[int, Any]] | None = None
 
     @property

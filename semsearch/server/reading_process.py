@@ -51,7 +51,7 @@ def check_readable(file: Path, most: int = MOST_CHARACTERS) -> int:
             "reads it."
         ) from None
     if "error" in said:
-        raise DataError(str(said["error"]))
+        raise DataError(str(said["error"]).replace(str(file), file.name))
     return int(said["documents"])
 
 

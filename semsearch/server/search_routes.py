@@ -173,19 +173,28 @@ async def search(call: Call[SearchAsked]) -> Any:
 )
 async def search_several(call: Call[SearchSeveralAsked]) -> Any:
     """Their answers in one order: scores are made comparable; each hit says its `collection`."""
-    names: Sequence[str] | None = call.body.collections
-    if names is None:
-        there = await call.service.run("read", call.service.home.names)
-        names = [name for name in there if call.grant.covers(name)]
-        if not names:
-            raise Refusal(404, "collection_not_found", "there is no collection to ask.", "collections")
+    asked = call.body.collections
+    names, notes = (asked, ()) if asked is not None else await call.service.run("read", partial(_all, call))
     check_names(call, names)
     if (call.body.vector is not None or call.body.vectors is not None) and len(names) > 1:
         raise Refusal(400, "invalid_request", "several collections are asked by text: vectors differ among models.")
-    return await _searched(call, names, federated=True)
+    return await _searched(call, names, federated=True, notes=notes)
 
 
-async def _searched(call: Call[Any], names: Sequence[str], *, federated: bool = False) -> Any:
+def _all(call: Call[Any]) -> tuple[list[str], tuple[str, ...]]:
+    """The collections that are asked where none is named, and what is said of those that can't be."""
+    service = call.service
+    names, errors = service.collections.that_open([name for name in service.home.names() if call.grant.covers(name)])
+    if not names and errors:
+        raise next(iter(errors.values()))
+    if not names:
+        raise Refusal(404, "collection_not_found", "there is no collection to ask.", "collections")
+    return names, tuple(f"{name} is left out: {service.refusal(error).message}" for name, error in errors.items())
+
+
+async def _searched(
+    call: Call[Any], names: Sequence[str], *, federated: bool = False, notes: tuple[str, ...] = ()
+) -> Any:
     body: SearchAsked = call.body
     options = body.options(call)
     several = body.queries is not None or body.vectors is not None
@@ -196,7 +205,7 @@ async def _searched(call: Call[Any], names: Sequence[str], *, federated: bool = 
     if body.image is not None:
         if several or body.vector is not None:
             raise Refusal(400, "invalid_request", "a picture goes with one 'query' or none, and no vector.", "image")
-        found = await call.service.run("read", partial(_ask_by_image, call, names, options, federated))
+        found = await call.service.run("read", lambda: _noted(_ask_by_image(call, names, options, federated), notes))
         told = partial(_told, call, None if body.query is None else [body.query], found, several=False)
         return HTTPAnswer(await call.service.run("read", told))
     texts = body.queries if several else None if body.query is None else [body.query]
@@ -206,16 +215,26 @@ async def _searched(call: Call[Any], names: Sequence[str], *, federated: bool = 
     if len(texts or vectors or ()) > call.service.options.max_queries:
         most = call.service.options.max_queries
         raise Refusal(400, "invalid_parameter", f"at most {most:,} queries are answered at once.", "queries")
-    ask = partial(_ask, call, names, body.k, options, federated)
+
+    def ask(texts: Sequence[str] | None, vectors: Sequence[Sequence[float]] | None) -> SearchedTogether:
+        return _noted(_ask(call, names, body.k, options, federated, texts, vectors), notes)
+
     if several or vectors is not None or texts is None or body.explain or body.rerank or not texts[0].strip():
         found = await call.service.run("read", lambda: ask(texts, vectors))
         return HTTPAnswer(await call.service.run("read", partial(_told, call, texts, found, several=several)))
-    key = (tuple(names), federated, body.k, json.dumps(options, sort_keys=True), body.matches, call.grant)
+    key = (tuple(names), federated, body.k, json.dumps(options, sort_keys=True), body.matches, call.grant, notes)
 
     async def together(queries: Sequence[str]) -> list[bytes]:
         return await call.service.run("read", lambda: _each(call, queries, ask(queries, None)))
 
     return await call.service.searches.found(key, texts[0], together)
+
+
+def _noted(found: SearchedTogether, notes: tuple[str, ...]) -> SearchedTogether:
+    """The answers, which say what was left out of all."""
+    for hits in found[0]:
+        hits.notes += notes
+    return found
 
 
 def _ask(

@@ -133,11 +133,27 @@ def as_base64(vectors: Vectors) -> list[str]:
 
 
 def count_tokens(encoder: Encoder, texts: Sequence[str]) -> int:
-    """Tokens of texts; where the model does not tell, the letters by four."""
-    tokenizer = getattr(encoder, "tokenizer", None)
+    """Tokens that a model reads of texts, special ones included; where it does not tell, the letters by four."""
+    tokenizer: Any = getattr(encoder, "tokenizer", None)
     if tokenizer is None:
-        return sum(1 + len(text) // 4 for text in texts)
-    return sum(len(one.ids) for one in tokenizer.encode_batch_fast(list(texts)))
+        return _by_letters(texts)
+    window: int | None = getattr(encoder, "window", None)
+    counts = (len(one.ids) for one in tokenizer.encode_batch_fast(list(texts)))
+    if window is None:
+        return sum(counts)
+    return sum(min(count, window + tokenizer.num_special_tokens_to_add(False)) for count in counts)
+
+
+def count_pair_tokens(reranker: Reranker, query: str, texts: Sequence[str]) -> int:
+    """Tokens of a question and of texts, which a reranker reads to their ends; else as `count_tokens`."""
+    tokenizer: Any = getattr(reranker, "tokenizer", None)
+    if tokenizer is None:
+        return _by_letters([query, *texts])
+    return sum(len(one.ids) for one in tokenizer.encode_batch_fast([query, *texts], add_special_tokens=False))
+
+
+def _by_letters(texts: Sequence[str]) -> int:
+    return sum(1 + len(text) // 4 for text in texts)
 
 
 def relevance(model: Reranker, query: str, texts: Sequence[str], *, raw: bool) -> NDArray[np.float64]:

@@ -30,8 +30,10 @@ from semsearch.server.batching import EncodingQueue, Queues
 from semsearch.server.configuration import ServerOptions
 from semsearch.server.errands import Errands
 from semsearch.server.failures import Refusal, refusal_of, too_many, without_paths
+from semsearch.server.incoming import sweep_incoming
 from semsearch.server.instruments import Instruments
 from semsearch.server.keys import Grant, Keyring
+from semsearch.server.listing import Listing
 from semsearch.server.model_names import described_shortly, known_sentence, meant_among, shown_name
 from semsearch.server.operations import Table
 from semsearch.server.queued_model import QueuedModel
@@ -81,6 +83,9 @@ class Service:
         }
         self.searches: SearchQueue[str, bytes] = SearchQueue(self.instruments.dropped, self.options.max_waiting)
         self.tasks = Tasks(_tasks_folder(home), self._told, ThreadPoolExecutor(TASK_THREADS, "semsearch-task"))
+        if self.options.files is not None:
+            sweep_incoming(self.options.files)
+        self.listing = Listing()
         self.errands = Errands()
         self.small_pictures = SmallPictures()
         self._log_line = log_line
@@ -96,12 +101,19 @@ class Service:
         self.instruments.watch(
             {
                 "collections_open": ("Collections that are open.", lambda: len(self.collections)),
-                "requests_waiting": ("Requests that wait for a thread.", lambda: self._waiting),
+                "requests_waiting": ("Requests that wait for a thread, or are in one.", lambda: self._waiting),
                 "tokens_waiting": ("Tokens that wait to be encoded, about.", lambda: self.queues.waiting),
                 "tasks_queued": ("Tasks that wait.", lambda: self.tasks.count(QUEUED)),
                 "tasks_running": ("Tasks that run.", lambda: self.tasks.count(RUNNING)),
                 "tasks_done": ("Tasks that are done, of those that are kept.", lambda: self.tasks.count(DONE)),
                 "indexes_warming": ("Indexes that are being loaded.", self._warming),
+            }
+        )
+        cached = self.collections.asked_and_opened
+        self.instruments.watch_counts(
+            {
+                "collection_cache_lookups": ("Collections that were wanted.", lambda: cached()[0]),
+                "collection_cache_misses": ("Collections that had to be opened for it.", lambda: cached()[1]),
             }
         )
 
@@ -195,13 +207,17 @@ class Service:
             return self.options.rerankers[0]
         served = None if asked is True else meant_among(asked, self.options.rerankers, RERANKER_OWNER)
         if served is None:
-            raise _not_served("reranker", "default" if asked is True else asked, self.options.rerankers)
+            raise _not_served("reranker", "default" if asked is True else asked, self.options.rerankers, "rerank")
         return served
 
     def reranker(self, name: str) -> Reranker:
         """The reranker of that name, opened once; see `reranker_name`."""
         found: Any = self._model(f"reranker {name}", lambda: models.reranker(name, self.options.compute))
         return found  # type: ignore[no-any-return]
+
+    def opened(self, name: str) -> Encoder | SparseEncoder | Reranker | None:
+        """The model of that name, if it was opened."""
+        return next((model for key, model in list(self._models.items()) if key.partition(" ")[2] == name), None)
 
     def _model(self, key: str, load: Callable[[], Any]) -> Any:
         if key not in self._models:
@@ -346,10 +362,12 @@ def _is_warming(collection: Collection) -> bool:
     return False
 
 
-def _not_served(kind: str, name: str, there: tuple[str, ...]) -> Refusal:
+def _not_served(kind: str, name: str, there: tuple[str, ...], param: str | None = None) -> Refusal:
     known = known_sentence(there, f"It was started without any: --{kind} MODEL.")
     what = "sparse model" if kind == "sparse" else kind
-    return Refusal(403, "model_not_served", f"this server has no {what} '{shown_name(name):.80}'. {known}", kind)
+    return Refusal(
+        403, "model_not_served", f"this server has no {what} '{shown_name(name):.80}'. {known}", param or kind
+    )
 
 
 def _tasks_folder(home: Home) -> Path | None:

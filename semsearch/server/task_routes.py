@@ -184,6 +184,7 @@ def told_of(service: Service, report: ReadReport) -> dict[str, Any]:
     body=SyncAsked,
     answer=TaskAnswer,
     status=202,
+    example={"most": 0.1},
 )
 def sync_collection(call: Call[SyncAsked]) -> HTTPAnswer:
     """As `semsearch sync` does it; each source must lie in a folder that the server was started with."""
@@ -277,6 +278,7 @@ def tune_collection(call: Call[TuneAsked]) -> HTTPAnswer:
     body=ReencodeAsked,
     answer=TaskAnswer,
     status=202,
+    example={"encoder": "all-MiniLM-L6-v2"},
 )
 def reencode_collection(call: Call[ReencodeAsked]) -> HTTPAnswer:
     """All documents are encoded anew; the present vectors serve until one commit. Begun again, it goes on."""
@@ -310,6 +312,7 @@ def reencode_collection(call: Call[ReencodeAsked]) -> HTTPAnswer:
     body=NothingAsked,
     answer=TaskAnswer,
     status=202,
+    example={},
 )
 def compact_collection(call: Call[NothingAsked]) -> HTTPAnswer:
     """And erase them everywhere: in what tasks found, too."""
@@ -337,6 +340,7 @@ def compact_collection(call: Call[NothingAsked]) -> HTTPAnswer:
     body=CheckAsked,
     answer=TaskAnswer,
     status=202,
+    example={"deep": True},
 )
 def check_collection(call: Call[CheckAsked]) -> HTTPAnswer:
     """And what mends each thing; nothing is changed."""
@@ -359,6 +363,7 @@ def check_collection(call: Call[CheckAsked]) -> HTTPAnswer:
     body=NothingAsked,
     answer=TaskAnswer,
     status=202,
+    example={},
 )
 def repair_collection(call: Call[NothingAsked]) -> HTTPAnswer:
     """As far as it can be; the result says what was done."""
@@ -379,6 +384,7 @@ def repair_collection(call: Call[NothingAsked]) -> HTTPAnswer:
     body=NothingAsked,
     answer=TaskAnswer,
     status=202,
+    example={},
 )
 def back_collection_up(call: Call[NothingAsked]) -> HTTPAnswer:
     """As of one commit, beside searches and writes; its file is the task's result, which `semsearch restore` takes."""
@@ -405,7 +411,15 @@ def get_task(call: Call[None]) -> dict[str, Any]:
     return wire.message(**call.service.tasks.told(_own(call)))
 
 
-@routes.add("POST", "/v1/tasks/{task}/cancel", "Cancel a task", role="write", body=NothingAsked, answer=TaskAnswer)
+@routes.add(
+    "POST",
+    "/v1/tasks/{task}/cancel",
+    "Cancel a task",
+    role="write",
+    body=NothingAsked,
+    answer=TaskAnswer,
+    example={},
+)
 def cancel_task(call: Call[NothingAsked]) -> dict[str, Any]:
     """At once where it waits, else when it next tells how far it is: what an index is built of is built to its end."""
     return wire.message(**call.service.tasks.told(call.service.tasks.cancel(_own(call).id)))
@@ -414,9 +428,7 @@ def cancel_task(call: Call[NothingAsked]) -> dict[str, Any]:
 @routes.add("GET", "/v1/tasks/{task}/result", "What a task found", query=ResultAsked, gives=BYTES)
 def get_result(call: Call[None]) -> Streamed:
     """As a file to be saved: rows as lines of JSON, the same as JSON, or a page; a task says which there are."""
-    task, asked = _own(call), call.query.format
-    if not call.grant.has(task.role):
-        raise Refusal(403, "not_allowed", f"that needs a key of the role '{task.role}'.")
+    task, asked = _own_result(call), call.query.format
     there = call.service.tasks.told(task)["formats"]
     if not there:
         raise Refusal(404, "result_not_found", f"the task keeps nothing, or not any more: it is {task.state}.", "task")
@@ -433,7 +445,7 @@ def get_result(call: Call[None]) -> Streamed:
 @routes.add("DELETE", "/v1/tasks/{task}/result", "Delete what a task found", role="write", answer=TaskAnswer)
 def delete_result(call: Call[None]) -> dict[str, Any]:
     """The task itself stays."""
-    task = _own(call)
+    task = _own_result(call)
     call.service.tasks.results.forget(task.id)
     return wire.message(**call.service.tasks.told(task))
 
@@ -442,6 +454,14 @@ def _own(call: Call[Any]) -> Task:
     task = call.service.tasks.get(call.path["task"])
     if not _covers(call, task):
         raise Refusal(404, "task_not_found", "there is no such task.", "task")
+    return task
+
+
+def _own_result(call: Call[Any]) -> Task:
+    """The task, for a key that may have what it found."""
+    task = _own(call)
+    if not call.grant.has(task.role):
+        raise Refusal(403, "not_allowed", f"that needs a key of the role '{task.role}'.")
     return task
 
 

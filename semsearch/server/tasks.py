@@ -97,13 +97,13 @@ class Tasks:
         self._ending = False
         self._read()
 
-    def begin(self, kind: str, collection: str, work: Work) -> Task:
-        """A new task, queued.
+    def begin(self, kind: str, collection: str, work: Work, *, given_up: Callable[[], None] | None = None) -> Task:
+        """A new task, queued; `given_up` is called where it is cancelled before its turn comes.
 
         Raises:
             Refusal: Too many wait already.
         """
-        return self._begin(kind, collection, lambda task: work, "read", ())
+        return self._begin(kind, collection, lambda task: work, "read", (), given_up)
 
     def begin_finding(
         self, kind: str, collection: str, work: FindingWork, *, role: str = "read", others: Iterable[str] = ()
@@ -127,7 +127,13 @@ class Tasks:
         return self._begin(kind, collection, finding, role, others)
 
     def _begin(
-        self, kind: str, collection: str, work: Callable[[Task], Work], role: str, others: Iterable[str]
+        self,
+        kind: str,
+        collection: str,
+        work: Callable[[Task], Work],
+        role: str,
+        others: Iterable[str],
+        given_up: Callable[[], None] | None = None,
     ) -> Task:
         """See `begin`.
 
@@ -144,7 +150,7 @@ class Tasks:
             self._tasks[task.id] = task
             turn = self._turns.setdefault(collection, threading.Lock())
         self._keep(task)
-        self._futures[task.id] = self._pool.submit(self._run, task, work(task), turn)
+        self._futures[task.id] = self._pool.submit(self._run, task, work(task), turn, given_up)
         self._prune()
         return task
 
@@ -215,12 +221,17 @@ class Tasks:
             self._keep(task)
         self.results.close()
 
-    def _run(self, task: Task, work: Work, turn: threading.Lock) -> None:
+    def _run(self, task: Task, work: Work, turn: threading.Lock, given_up: Callable[[], None] | None) -> None:
         with turn:
             with self._lock:
-                if task.state != QUEUED or task.cancelling:
-                    return
-                task.state, task.started = RUNNING, time.time()
+                begins = task.state == QUEUED and not task.cancelling
+                if begins:
+                    task.state, task.started = RUNNING, time.time()
+            if not begins:
+                self._futures.pop(task.id, None)
+                if given_up is not None:
+                    given_up()
+                return
             self._keep(task)
 
             def progress(**facts: Any) -> None:
@@ -270,7 +281,7 @@ class Tasks:
             if task is None:
                 continue
             if task.state not in FINISHED:
-                if _is_alive(task.owner):
+                if is_alive(task.owner):
                     continue  # another server of the same home is at it
                 task.state, task.finished, task.cancelling = INTERRUPTED, task.finished or time.time(), False
                 self._tasks[task.id] = task
@@ -308,8 +319,8 @@ def _read_task(file: Path) -> Task | None:
     return task if task.id == file.stem and isinstance(task.state, str) else None
 
 
-def _is_alive(owner: str) -> bool:
-    """Whether the process that a task names may still be at it."""
+def is_alive(owner: str) -> bool:
+    """Whether the process that an owner names (`PID-…`) may still be at what it began."""
     pid = owner.partition("-")[0]
     if not pid.isdigit() or int(pid) == os.getpid():
         return False

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field
 
 import semsearch
+from semsearch.server.batching import BATCH_TOKENS
 from semsearch.server.failures import Refusal
 from semsearch.server.model_names import shown_name
 from semsearch.server.operations import Call, HTTPAnswer, JSONShape, Table
@@ -147,7 +148,7 @@ async def tei_embed(call: Call[TEITexts]) -> HTTPAnswer:
     return await written(call.service, len(texts), told)
 
 
-@routes.add("POST", "/", "Encode texts (TEI)", body=TEITexts, refused=as_tei)
+@routes.add("POST", "/", "Encode texts (TEI)", body=TEITexts, refused=as_tei, example={"inputs": ["a text"]})
 async def tei_root(call: Call[TEITexts]) -> HTTPAnswer:
     """What `/embed` does."""
     answer: HTTPAnswer = await tei_embed(call)
@@ -182,13 +183,21 @@ async def tei_embed_sparse(call: Call[TEISparseTexts]) -> HTTPAnswer:
     return await written(service, len(texts), told)
 
 
-@routes.add("POST", "/similarity", "Compare a sentence with others (TEI)", body=TEISimilarity, refused=as_tei)
+@routes.add(
+    "POST",
+    "/similarity",
+    "Compare a sentence with others (TEI)",
+    body=TEISimilarity,
+    refused=as_tei,
+    example={"inputs": {"source_sentence": "a cat sleeps", "sentences": ["a dog runs", "a cat dozes"]}},
+)
 async def tei_similarity(call: Call[TEISimilarity]) -> HTTPAnswer:
     """The similarity to each, as the model compares: the cosine, for most."""
     asked = call.body
     parameters = asked.parameters or TEISimilarityParameters()
     _, encoder = await opened_encoder(call.service, None)
     role = role_of(parameters.prompt_name, "prompt_name")
+    _check_some(asked.inputs.sentences, "inputs.sentences")
     given = _texts(call, [asked.inputs.source_sentence, *asked.inputs.sentences])
     texts = await call.service.run("read", partial(_cut, encoder, given, role, parameters))
     vectors = (await encoded_together(call, encoder, texts, role, None)).astype(np.float64)
@@ -212,9 +221,14 @@ def _as_texts(
 
 def _texts(call: Call[Any], given: Sequence[str]) -> list[str]:
     """Texts that say something, or TEI's error for what doesn't."""
-    if any(not text.strip() for text in given) or not given:
-        raise Refusal(400, "empty", "'inputs' can't be empty.", "inputs")
+    _check_some(all(text.strip() for text in given) and given, "inputs")
     return checked_texts(call, given, "inputs")
+
+
+def _check_some(given: object, param: str) -> None:
+    """Refuse nothing, by TEI's error for that."""
+    if not given:
+        raise Refusal(400, "empty", f"'{param}' can't be empty.", param)
 
 
 def _cut(encoder: Encoder | SparseEncoder, texts: list[str], role: str, asked: Truncating) -> list[str]:
@@ -237,11 +251,19 @@ def _check_scale(encoder: Encoder, asked: bool | None) -> None:
 # ----------------------------------------------------------------------------------------------------------- scoring
 
 
-@routes.add("POST", "/rerank", "Order texts by relevance (TEI)", body=TEIRerank, refused=as_tei)
+@routes.add(
+    "POST",
+    "/rerank",
+    "Order texts by relevance (TEI)",
+    body=TEIRerank,
+    refused=as_tei,
+    example={"query": "how do vaccines work", "texts": ["Bread is baked.", "Vaccines train the immune system."]},
+)
 def tei_rerank(call: Call[TEIRerank]) -> HTTPAnswer:
     """A bare list, the most relevant first; `raw_scores` are without the sigmoid."""
     asked = call.body
     _, model = reranker_of(call.service, None)
+    _check_some(asked.texts, "texts")
     texts = checked_texts(call, asked.texts, "texts")
     (query,) = checked_texts(call, [asked.query], "query")
     scores = relevance(model, query, texts, raw=asked.raw_scores)
@@ -268,6 +290,7 @@ def tei_predict(call: Call[TEIPredict]) -> HTTPAnswer:
     """
     asked = call.body
     name, model = reranker_of(call.service, asked.model)
+    _check_some(asked.inputs, "inputs")
     pairs, single = _pairs(asked.inputs)
     checked_texts(call, [text for pair in pairs for text in pair], "inputs")
     predict = getattr(model, "predict", None)
@@ -329,21 +352,36 @@ def _labels(model: Any, count: int) -> list[str]:
 
 @routes.add("GET", "/info", "The model of the server (TEI)", refused=as_tei)
 def tei_info(call: Call[None]) -> dict[str, Any]:
-    """As text-embeddings-inference tells it."""
-    options = call.service.options
-    name = next(iter(options.encoders), None) or next(iter(options.sparse), None)
-    shown = None if name is None else call.service.shown_model(name, call.grant)
-    pooling = "model" if options.encoders else "splade"
+    """As text-embeddings-inference tells it; the length that a model reads is known once it was opened."""
+    service, options = call.service, call.service.options
+    kinds = (options.encoders, options.sparse, options.rerankers)
+    name = next((names[0] for names in kinds if names), None)
+    shown = None if name is None else service.shown_model(name, call.grant)
+    opened: Any = service.opened(name) if name else None
+    if options.rerankers and not (options.encoders or options.sparse):
+        labels = _labels(opened, getattr(opened, "num_labels", 1))
+        classes = {
+            "id2label": {str(place): label for place, label in enumerate(labels)},
+            "label2id": {label: place for place, label in enumerate(labels)},
+        }
+        kind: dict[str, Any] = {"reranker" if len(labels) == 1 else "classifier": classes}
+    else:
+        kind = {"embedding": {"pooling": "model" if options.encoders else "splade"}}
     return {
         "model_id": shown,
         "served_model_name": shown,
         "model_sha": None,
         "model_dtype": options.compute.dtype or "float32",
-        "model_type": {"embedding": {"pooling": pooling}} if name else {"reranker": {}},
+        "model_type": kind,
         "max_concurrent_requests": options.max_waiting,
+        "max_input_length": getattr(opened, "window", None),
+        "max_batch_tokens": BATCH_TOKENS,
+        "max_batch_requests": None,
         "max_client_batch_size": options.max_queries,
         "auto_truncate": True,
+        "tokenization_workers": 1,
         "version": semsearch.__version__,
+        "sha": None,
     }
 
 

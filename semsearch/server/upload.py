@@ -26,7 +26,8 @@ from semsearch.server.json_bytes import json_bytes
 from semsearch.server.operations import NDJSON
 from semsearch.server.queued_model import check_encodes
 from semsearch.server.service import Service
-from semsearch.types import Document
+from semsearch.types import Document, Metric, Vectors
+from semsearch.vectors import stored_form
 
 BATCH_LINES = 512
 STREAM_BATCH_BYTES = 1 << 20
@@ -103,40 +104,49 @@ def _leave(lease: Any, failure: BaseException | None) -> None:
 def _add(collection: Collection, lines: list[NumberedLine]) -> tuple[IngestResult, list[str]]:
     """Commit the documents of lines; what is wrong with the others."""
     errors: list[str] = []
-    documents: dict[bool, list[Document]] = {True: [], False: []}  # with a vector, and without
-    vectors: list[list[float]] = []
+    read: dict[str, tuple[Document, Vectors | None]] = {}  # by id: of lines with the same the last one counts
     bad = 0
+    with collection.engine.view() as view:
+        dim, metric = view.dim, Metric(view.settings["metric"])
     for number, line in lines:
+        where = f"line {number}"
         try:
-            document, vector = read_line(line, f"line {number}")
+            document, vector = read_line(line, where)
+            if vector is not None:
+                dim = dim or len(vector)  # of the first where nobody knows yet
+            read[document.id] = document, None if vector is None else _checked(vector, dim, metric, where)
         except DataError as error:
             bad += 1
             errors.append(str(error))
-        else:
-            documents[vector is not None].append(document)
-            if vector is not None:
-                vectors.append(vector)
     changes = IngestResult(skipped=bad)
 
     def tell(error: DataError) -> None:
         errors.append(str(error))
 
-    if documents[False]:
+    plain = [document for document, vector in read.values() if vector is None]
+    given = [(document, vector) for document, vector in read.values() if vector is not None]
+    if plain:
         check_encodes(collection)
-        changes += collection.add(documents[False], on_error=tell, progress=False, maintain=False)
-    if documents[True]:
-        changes += _add_vectors(collection, documents[True], vectors, tell)
+        changes += collection.add(plain, on_error=tell, progress=False, maintain=False)
+    if given:
+        vectors = np.concatenate([vector for _, vector in given])
+        documents = [document for document, _ in given]
+        changes += collection.add(documents, vectors, on_error=tell, progress=False, maintain=False)
     return changes, errors
 
 
-def _add_vectors(
-    collection: Collection, documents: list[Document], vectors: list[list[float]], tell: Any
-) -> IngestResult:
-    dims = {len(vector) for vector in vectors}
-    if len(dims) > 1:
-        raise DataError(f"the vectors have different numbers of components: {', '.join(map(str, sorted(dims)))}.")
-    given = np.asarray(vectors, dtype=np.float64)
-    return collection.add(documents, given, on_error=tell, progress=False, maintain=False)
+def _checked(vector: list[float], dim: int, metric: Metric, where: str) -> Vectors:
+    """The vector of a line as it is stored, `(1, dim)`.
+
+    Raises:
+        DataError: It is none of the collection's.
+    """
+    if len(vector) != dim:
+        raise DataError(f"{where}: the vector has {len(vector):,} components, and the collection's have {dim:,}.")
+    try:
+        return stored_form([vector], dim, metric, "the vector")
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
 
 
 def read_line(line: bytes, where: str) -> tuple[Document, list[float] | None]:

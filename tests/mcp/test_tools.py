@@ -185,6 +185,43 @@ def test_collections_are_listed_with_what_filters_can_ask_for(home):
     assert listed["fields"] == [{"name": "words", "types": ["number"]}]
 
 
+def test_lists_of_numbers_stay_within_the_bytes(tmp_path):
+    with semsearch.create("wide", encoder=None, dim=4, home=tmp_path) as collection:
+        metadata = {"numbers": list(range(400)), "deep": {"a": {"b": [[1], [2], [3]]}}}
+        documents = [Document(f"d{n}", "a text", metadata=metadata) for n in range(9)]
+        collection.add(documents, vectors=np.eye(9, 4, dtype=np.float32) + 0.1)
+    calls = (
+        ("more_like_this", {"collection": "wide", "id": "d0", "k": 8}),
+        ("get", {"collection": "wide", "id": "d0"}),
+        ("list_collections", {}),
+    )
+    _, answers = ask(tmp_path, *calls, max_bytes=6_000)
+    for got in answers:
+        assert len(got.content[0].text.encode()) <= 6_000
+        assert json.loads(got.content[0].text) == got.structured_content
+    assert answers[0].structured_content["next_cursor"]
+
+
+def test_many_collections_are_listed_in_answers_that_stay_within_their_bytes(tmp_path):
+    for number in range(12):
+        with semsearch.create(f"c{number:02d}", encoder=None, dim=4, home=tmp_path) as collection:
+            collection.describe("é" * 400)
+    (tmp_path / "c05" / "collection.sqlite").write_bytes(b"no database")
+    names, noted, cursor, pages = [], [], None, 0
+    while pages == 0 or cursor is not None:
+        given = {} if cursor is None else {"cursor": cursor}
+        _, (listed,) = ask(tmp_path, ("list_collections", given), max_bytes=3_500)
+        assert len(listed.content[0].text.encode()) <= 3_500
+        told = listed.structured_content
+        names += [one["name"] for one in told["collections"]]
+        noted += [note for note in told["notes"] if note.startswith("c05")]
+        cursor, pages = told["next_cursor"], pages + 1
+    assert names == [f"c{number:02d}" for number in range(12) if number != 5]
+    assert (len(noted), pages) == (1, 4)
+    _, (refused,) = ask(tmp_path, ("list_collections", {"cursor": "rubbish"}))
+    assert refused.is_error
+
+
 def test_what_is_said_of_a_folder_comes_with_its_hits(tmp_path, model):
     notes = tmp_path / "notes"
     (notes / "drafts").mkdir(parents=True)
@@ -216,6 +253,16 @@ def test_several_collections_are_asked_at_once(home, model):
         lake.add([Document("deep", "Ice swims on water, since it is lighter.")])
     results = answer(home, "search", query="Ice swims on water, since it is lighter.", k=4)["results"]
     assert {result["collection"] for result in results} == {"kitchen", "lake"}
+
+
+def test_a_damaged_collection_is_left_out_of_all_and_that_is_said(home):
+    with semsearch.create("broken", encoder=None, dim=4, home=home):
+        pass
+    (home / "broken" / "collection.sqlite").write_bytes(b"no database")
+    found = answer(home, "search", query="ice on water", k=1)
+    assert found["results"][0]["id"] == "ice"
+    assert any(note.startswith("broken is left out: ") for note in found["notes"])
+    assert "damaged" in refusal(home, "search", query="ice", collections=["broken"])
 
 
 def test_a_collection_that_is_made_anew_is_asked_as_it_is_now(home, model):

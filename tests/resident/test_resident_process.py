@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -252,6 +253,12 @@ def test_whoever_is_of_another_environment_finds_none(here, resident, monkeypatc
         with monkeypatch.context() as patch:
             patch.setattr(module, name, value)
             assert address.environment() != own, name
+    before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 40, hard))  # a command is to end as it would by itself
+        assert address.environment() != own
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "packages")])
     (tmp_path / "packages" / "some-1.0.dist-info").mkdir(parents=True)
     before = address.environment()

@@ -54,6 +54,33 @@ def test_fields_narrow_the_answers(page):
     assert page.inner_text("#said") == "Nothing is found."
 
 
+def test_counts_tell_what_a_value_would_leave(page, server):
+    """Under what is chosen in the other fields; the values of one field are alternatives."""
+    from playwright.sync_api import expect
+
+    more = [
+        {"id": "trout", "text": "a trout in the brook", "metadata": {"kind": "wild", "tags": ["song", "water"]}},
+        {"id": "goldfish", "text": "a goldfish", "metadata": {"kind": "pet", "tags": ["water"]}},
+    ]
+    server.ask("/v1/collections/animals/documents", {"documents": more})
+    page.reload()
+    ask(page, "animals", 5)
+
+    def counts(**told):
+        for field, values in told.items():
+            drawn = page.locator(f"#fields details:has-text('{field}') ul")
+            expect(drawn).to_have_text(values, use_inner_text=True, timeout=PATIENT)
+
+    for field in ("kind", "tags"):
+        page.click(f"#fields summary:has-text('{field}')")
+    counts(kind="pet 3 wild 1", tags="song 2 water 2 sky 1")
+    page.check("#fields label:has-text('pet') input")
+    counts(kind="pet 3 wild 1", tags="water 1")
+    page.check("#fields label:has-text('water') input")
+    counts(kind="pet 1 wild 1", tags="water 1")
+    shows(page, 1)
+
+
 def test_fields_that_are_drawn_anew_stay_as_they_were(page):
     """Open, and under the keyboard."""
     ask(page, "animals", 3)

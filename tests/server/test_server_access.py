@@ -1,6 +1,8 @@
 """Who may ask, from where, and how much: hosts, origins, keys, bodies; and what no answer tells."""
 
+import errno
 import json
+import re
 import socket
 import stat
 from contextlib import suppress
@@ -9,15 +11,76 @@ import httpx
 import pytest
 from support.named_hash import until
 
+from semsearch import errors
 from semsearch.engine import Problem
 from semsearch.errors import UsageError
 from semsearch.server.configuration import ServerOptions
 from semsearch.server.failures import KINDS_BY_CODE, STATUSES, refusal_of, without_paths
 from semsearch.server.keys import Grant, Keyring, KeysFile, add_key
+from semsearch.server.openapi import document
+from semsearch.server.operations import JSON
 from semsearch.server.serving import table
 
 SEARCH = "/v1/collections/animals/search"
 PATHS = ["/", "/livez", "/readyz", "/v1/collections", "/openapi.json", "/docs", "/metrics", "/nowhere"]
+
+
+# ------------------------------------------------------------------------------------------ what no operation knows
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [one for one in table().operations if one.tag != "engine"],  # which only semsearch itself speaks
+    ids=lambda one: f"{one.method} {one.path}",
+)
+def test_what_an_operation_does_not_know_is_an_error(server, operation):
+    def asked(**how):
+        answer = server.client.request(operation.method, _path(operation), **how)
+        assert answer.status_code in (400, 415, 422), (answer.status_code, answer.text[:200])
+        return answer
+
+    body = {"headers": {"Content-Type": operation.takes}, "content": b"{}"} if operation.method == "POST" else {}
+    assert "bogus" in asked(params={"bogus": "1"}, **body).text
+    if operation.body is not None:
+        assert "bogus" in asked(json={"bogus": 1}).text
+    if operation.body is not None or operation.takes != JSON:
+        for wrong in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", None):
+            headers = {} if wrong is None else {"Content-Type": wrong}
+            assert asked(content=b"{}", headers=headers).status_code == 415
+    else:
+        assert "no body" in asked(json={"where": "legs = 4"}).text
+    assert server.ask("/v1/collections/animals/count", {})["documents"] == 3
+
+
+def test_no_shape_of_a_request_takes_names_that_it_does_not_know():
+    told = document(table())
+    shapes, left = (
+        set(),
+        [told["paths"][path][way].get("requestBody") for path in told["paths"] for way in told["paths"][path]],
+    )
+    while left:
+        one = left.pop()
+        if isinstance(one, list):
+            left += one
+        elif isinstance(one, dict):
+            name = one.get("$ref", "").rpartition("/")[2]
+            if name and name not in shapes:
+                shapes.add(name)
+                left.append(told["components"]["schemas"][name])
+            left += [part for key, part in one.items() if key != "example"]
+            assert "properties" not in one or one["additionalProperties"] is False, one
+    assert len(shapes) > 30
+
+
+def test_all_is_as_it_was_whatever_was_read(server):
+    def state():
+        return [server.ask("/v1/collections/animals/documents"), server.ask("/v1/collections"), server.ask("/v1/tasks")]
+
+    before = state()
+    for one in table().operations:
+        if one.method == "GET":
+            server.get(_path(one), params={"id": "cat"} if "/original" in one.path else {})
+    assert state() == before
 
 
 # ------------------------------------------------------------------------------------------------- hosts and origins
@@ -31,6 +94,17 @@ PATHS = ["/", "/livez", "/readyz", "/v1/collections", "/openapi.json", "/docs", 
 def test_a_name_that_was_made_to_point_here_is_refused_before_routing(server, path, host):
     answer = server.get(path, headers={"Host": host})
     assert (answer.status_code, answer.json()["error"]["code"]) == (421, "unknown_host")
+
+
+@pytest.mark.parametrize("name", ["Host", "Origin"])
+@pytest.mark.parametrize("ours_first", [True, False])
+def test_of_two_hosts_or_origins_none_is_believed(server, name, ours_first):
+    said = {"Host": ["localhost", "attacker.example"], "Origin": [server.url, "https://attacker.example"]}[name]
+    twice = "".join(f"{name}: {value}\r\n" for value in (said if ours_first else said[::-1]))
+    once = "" if name == "Host" else f"Host: {server.url.removeprefix('http://')}\r\n"
+    with connected(server) as client:
+        client.sendall(f"GET /v1/collections HTTP/1.1\r\n{once}{twice}\r\n".encode())
+        assert client.recv(1 << 16).startswith(b"HTTP/1.1 400 ")
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -156,6 +230,29 @@ def test_without_a_key_only_life_is_told_and_the_page_that_asks_for_one(locked):
         assert answer.headers["www-authenticate"] == "Bearer"
     assert server.post(SEARCH, json={"query": "x"}).status_code == 401
     assert server.get(f"/v1/collections?key={locked[1]['reader']['Authorization'][7:]}").status_code == 401
+
+
+def _path(operation):
+    values = {"collection": "animals", "id": "cat", "file": "page.js", "model": "hash"}
+    return re.sub(r"\{(\w+)(?::path)?\}", lambda found: values.get(found[1], "x"), operation.path)
+
+
+def test_no_operation_that_needs_a_role_is_open_without_a_key(locked):
+    """The page is read at `/`, where texts are encoded, too: not for whoever has no key."""
+    server, headers = locked
+    for one in table().operations:
+        path = _path(one)
+        for key in ({}, {"Authorization": "Bearer wrong"}):
+            status = server.client.request(one.method, path, json={}, headers=key).status_code
+            assert (status == 401) == (one.role is not None), (one.method, path, status)
+    assert server.post("/", json={"inputs": "x"}, headers=headers["reader"]).status_code == 200
+
+
+def test_a_wrong_key_is_told_in_the_words_of_those_whose_route_it_is(locked):
+    server, _ = locked
+    told = server.post("/v1/embeddings", json={"model": "hash", "input": "x"}).json()["error"]
+    assert (set(told), told["type"]) == ({"message", "type", "param", "code"}, "invalid_request_error")
+    assert set(server.post("/embed", json={"inputs": "x"}).json()) == {"error", "error_type"}
 
 
 def test_each_role_may_do_its_own(locked):
@@ -528,8 +625,6 @@ def test_a_key_that_writes_keeps_what_it_has_seen_and_no_other_setting(locked):
 
 
 def test_every_error_of_ours_has_a_code_of_its_own():
-    from semsearch import errors
-
     kinds = {
         kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.SemsearchError)
     }
@@ -537,6 +632,37 @@ def test_every_error_of_ours_has_a_code_of_its_own():
     assert told[errors.IndexForeign] == told[errors.IndexDamaged]
     assert set(KINDS_BY_CODE) == {status.code for status in STATUSES.values()}
     assert len(set(told.values())) == len(told) - 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (errors.CollectionNotFound("x."), 404, "collection_not_found"),
+        (errors.DocumentNotFound("x."), 404, "document_not_found"),
+        (errors.CollectionExists("x."), 409, "collection_exists"),
+        (errors.DocumentChanged("x."), 409, "document_changed"),
+        (errors.ModelMismatch("x."), 409, "model_mismatch"),
+        (errors.DataError("x."), 422, "invalid_data"),
+        (errors.EncodingFailed("x."), 422, "encoding_failed"),
+        (errors.CollectionLocked("x."), 423, "collection_locked"),
+        (errors.ModelError("x."), 503, "model_unavailable"),
+        (errors.EngineUnreachable("x."), 503, "engine_unreachable"),
+        (MemoryError(), 503, "out_of_memory"),
+        (TimeoutError(), 503, "timed_out"),
+        (errors.StorageError("x."), 507, "storage_failed"),
+        (OSError(errno.ENOSPC, "no room"), 507, "storage_failed"),
+        (OSError(errno.EIO, "broken"), 500, "internal_error"),
+    ],
+    ids=repr,
+)
+def test_what_goes_wrong_has_its_status_and_says_whether_to_come_again(server, monkeypatch, error, status, code):
+    def broken(*_):
+        raise error
+
+    monkeypatch.setattr("semsearch.collection.Collection.count", broken)
+    answer = server.post("/v1/collections/animals/count", json={})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    assert ("retry-after" in answer.headers) == (status in (423, 503))
 
 
 def test_a_request_is_noted_in_one_line_by_its_id(server):
@@ -563,6 +689,14 @@ def test_what_is_measured(server):
         "stage_seconds_bucket",
         "encode_batch_texts_count",
         "search_batch_queries_count",
+        "request_seconds_bucket",
+        "encode_batch_requests_count",
+        "requests_waiting 1.0",  # this one
+        "tokens_waiting 0.0",
+        "tasks_queued 0.0",
         "collections_open 1.0",
+        "collection_cache_lookups_total ",
+        "collection_cache_misses_total 0.0",  # it was made here
+        "indexes_warming 0.0",
     ):
         assert f"semsearch_{name}" in told, name

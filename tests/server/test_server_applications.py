@@ -189,7 +189,8 @@ def test_keys_are_for_all_collections_of_a_task(serve, fill, tmp_path):
         server.client.headers["Authorization"] = f"Bearer {keys['one']}"
         assert server.refused("/v1/collections/animals/pairs", {"between": "others"}, 403)["code"] == "not_allowed"
         server.refused(f"/v1/tasks/{task['id']}", status=404)
-        server.refused(f"/v1/tasks/{kept['id']}/result", status=403)
+        for method in ("GET", "DELETE"):
+            server.refused(f"/v1/tasks/{kept['id']}/result", status=403, method=method)
         for what in ("check", "repair", "backup"):
             server.refused(f"/v1/collections/animals/{what}", {}, 403)
         server.client.headers["Authorization"] = f"Bearer {keys['reader']}"

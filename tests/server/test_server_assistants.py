@@ -173,7 +173,8 @@ def test_paths_of_the_machine_are_for_those_who_look_after_it(serve, tmp_path):
     (folder / "tea.txt").write_text("tea is made with hot water", "utf-8")
     file = tmp_path / "keys"
     admin, reader = add_key(file, "admin", "admin"), add_key(file, "reader", "read")
-    with serve(keyring=Keyring.read(file), folders={"papers": folder}) as running:
+    model = str(tmp_path / "model")
+    with serve(keyring=Keyring.read(file), folders={"papers": folder}, encoders=(model,)) as running:
         running.client.headers["Authorization"] = f"Bearer {admin}"
         running.ask("/v1/collections", {"name": "drinks"}, 201)
         task = running.ask("/v1/collections/drinks/index", {"folder": "papers"}, 202)
@@ -186,6 +187,7 @@ def test_paths_of_the_machine_are_for_those_who_look_after_it(serve, tmp_path):
             assert (str(tmp_path) in json.dumps([found, listed])) is (key == admin)
             assert found["about"] == ["of papers"]
             assert listed["folders"] == {shown: "of papers"}
+            assert listed["model"] == (model if key == admin else "model")
 
 
 def test_a_fault_is_told_without_its_words_and_logged(server, monkeypatch, caplog):

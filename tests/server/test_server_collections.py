@@ -89,6 +89,14 @@ def test_a_damaged_collection_hides_no_other(server, tmp_path):
     assert (other["documents"], broken["documents"]) == (3, None)
     assert "damaged" in broken["error"]
     assert str(tmp_path) not in broken["error"]
+    for _ in range(2):  # the second is asked as the first was
+        found = server.ask("/v1/search", {"query": "the cat sleeps on the warm sofa", "k": 1})
+        assert found["hits"][0]["id"] == "cat"
+        (note,) = (note for note in found["notes"] if note.startswith("broken is left out: "))
+        assert "damaged" in note
+        assert str(tmp_path) not in note
+    named = {"query": "x", "collections": ["animals", "broken"]}
+    assert server.refused("/v1/search", named, 500)["code"] == "collection_damaged"
     error = server.refused("/v1/collections/broken", status=500)
     assert error["code"] == "collection_damaged"
     assert str(tmp_path) not in error["message"]

@@ -1,6 +1,7 @@
 """Documents over HTTP, one answer or a stream of lines; what is acknowledged is there."""
 
 import asyncio
+import base64
 import json
 import socket
 import threading
@@ -9,6 +10,7 @@ import pytest
 from support.named_hash import until
 
 import semsearch
+from semsearch.local.view import LocalView
 from semsearch.server import upload
 
 STREAM = "/v1/collections/animals/documents/stream"
@@ -134,6 +136,29 @@ def test_vectors_may_come_with_the_lines(server):
     answer = server.post(STREAM.replace("animals", "given"), content=content, headers=NDJSON)
     assert json.loads(answer.text.splitlines()[-1])["added"] == 2
     assert server.ask("/v1/collections/given/search", {"vector": [0, 1]})["hits"][0]["id"] == "y"
+
+
+@pytest.mark.parametrize("bad", ["[1]", "[]", "[1, NaN]", "[1, 1e39]", f"[1, {10**400}]", '[1, "2"]', "{}"])
+def test_a_vector_that_is_none_costs_only_its_line(server, bad):
+    server.ask("/v1/collections", {"name": "given", "dim": 2}, 201)
+    content = b"\n".join(
+        b'{"id": "%s", "text": "x", "vector": %s}' % pair
+        for pair in ((b"before", b"[1, 0]"), (b"bad", bad.encode()), (b"behind", b"[0, 1]"))
+    )
+    told = server.post(STREAM.replace("animals", "given"), content=content, headers=NDJSON)
+    *answers, last = map(json.loads, told.text.splitlines())
+    assert (told.status_code, last["done"], last["through"], last["added"], last["skipped"]) == (200, True, 3, 2, 1)
+    (error,) = [error for one in answers for error in one["errors"]]
+    assert error.startswith("line 2: ")
+
+
+@pytest.mark.parametrize("vector_first", [True, False])
+def test_of_lines_with_the_same_id_the_last_counts_with_a_vector_or_without(server, vector_first):
+    vector = [1.0] + [0.0] * 15
+    with_vector, without = {"id": "x", "text": "with", "vector": vector}, {"id": "x", "text": "without"}
+    first, last = (with_vector, without) if vector_first else (without, with_vector)
+    assert streamed(server, lines(first, last))[-1]["through"] == 2
+    assert server.ask("/v1/collections/animals/documents/x")["text"] == last["text"]
 
 
 def test_an_empty_stream_is_done(server):
@@ -295,6 +320,29 @@ def test_pages_hold_every_document_once(server):
     )
 
 
+def test_the_ids_of_a_collection_are_read_once_for_all_its_pages(server, monkeypatch):
+    path, read, ids = "/v1/collections/animals/documents", [], LocalView.ids
+    monkeypatch.setattr(LocalView, "ids", lambda self, where=None: read.append(where) or ids(self, where))
+
+    def pages(**how):
+        cursor, found = None, []
+        while True:
+            page = server.ask(path, params={"limit": 1, **how, **({"cursor": cursor} if cursor else {})})
+            found += [document["id"] for document in page["documents"]]
+            if (cursor := page["next"]) is None:
+                return found
+
+    assert (pages(), len(read)) == (["cat", "dog", "a/bird"], 1)
+    assert (pages(where="legs = 4"), len(read)) == (["cat", "dog"], 2)
+    page = server.ask(path, params={"limit": 1})
+    server.ask(path, {"documents": [{"id": "eel", "text": "an eel"}]})
+    behind = server.ask(path, params={"limit": 9, "cursor": page["next"]})
+    assert [document["id"] for document in behind["documents"]] == ["dog", "a/bird", "eel"]
+    server.ask("/v1/collections/animals", method="DELETE")
+    server.ask("/v1/collections", {"name": "animals"}, 201)
+    assert pages() == []
+
+
 def test_a_cursor_stands_though_documents_before_it_go(server):
     server.ask(
         "/v1/collections/animals/documents", {"documents": [{"id": f"d{i}", "text": f"t {i}"} for i in range(20)]}
@@ -307,7 +355,8 @@ def test_a_cursor_stands_though_documents_before_it_go(server):
     server.ask("/v1/collections/animals/documents/delete", {"ids": [one["id"] for one in page["documents"]]})
     refused = server.refused("/v1/collections/animals/documents", status=409, params={"cursor": page["next"]})
     assert refused["code"] == "cursor_expired"
-    for cursor in ("rubbish", "W10", ""):
+    deep = base64.urlsafe_b64encode(b"[" * 10_000).decode()
+    for cursor in ("rubbish", "W10", "", deep):
         assert (
             server.refused("/v1/collections/animals/documents", params={"cursor": cursor})["code"] == "invalid_cursor"
         )

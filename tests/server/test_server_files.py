@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import threading
 import zipfile
 
 import pytest
@@ -85,14 +86,40 @@ def test_a_name_that_leads_elsewhere_is_none(keeping, name, tmp_path):
 
 
 def test_a_file_that_is_too_long_or_none_leaves_nothing(keeping, tmp_path):
-    assert put(keeping, "long.txt", b"x" * 200_000, 413)["code"] == "body_too_large"
-    assert put(keeping, "broken.pdf", b"%PDF-1.7 rubbish")["state"] == "failed"
+    refused = put(keeping, "long.txt", b"x" * 200_000, 413)
+    assert refused["code"] == "body_too_large"
+    assert "--max-upload" in refused["message"]
+    broken = put(keeping, "broken.pdf", b"%PDF-1.7 rubbish")
+    assert broken["state"] == "failed"
+    assert broken["error"]["message"].startswith("broken.pdf ")
     assert put(keeping, "broken.docx", b"PK rubbish")["state"] == "failed"
     failed = put(keeping, "what.unknown-kind", b"\x00\x01\x02")
     assert failed["state"] == "failed"
     assert str(tmp_path) not in failed["error"]["message"]
     assert keeping.ask(PATH)["files"] == []
     assert [path.name for path in (tmp_path / "kept").rglob("*") if path.is_file()] == []
+
+
+def test_a_file_whose_turn_does_not_come_leaves_nothing(keeping, tmp_path):
+    held, begun = threading.Event(), threading.Event()
+    first = keeping.service.tasks.begin("x", "animals", lambda progress: (begun.set(), held.wait(30))[1])
+    assert begun.wait(30)
+    task = keeping.post(f"{PATH}/a.txt", content=b"a text", headers=BYTES).json()
+    future = keeping.service.tasks._futures[task["id"]]
+    assert [path.name for path in (tmp_path / "kept").rglob("*.txt")] == ["a.txt"]
+    assert keeping.ask(f"/v1/tasks/{task['id']}/cancel", {})["state"] == "cancelled"
+    held.set()
+    future.result(30)
+    assert keeping.finished({"id": first.id})["state"] == "done"
+    assert list((tmp_path / "kept" / "animals").iterdir()) == []
+
+
+def test_what_a_killed_server_took_in_halfway_is_gone_when_one_starts(serve, tmp_path):
+    left = tmp_path / "kept" / "animals" / ".incoming-999999999-00"
+    left.mkdir(parents=True)
+    (left / "half.pdf").write_bytes(b"%PDF")
+    with serve(files=tmp_path / "kept"):
+        assert not left.exists()
 
 
 def test_links_in_the_folder_of_files_are_not_followed(keeping, tmp_path):

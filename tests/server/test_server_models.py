@@ -68,6 +68,33 @@ def test_base64_is_little_endian_float32(models_server):
     assert base64.b64decode(one["embedding"]) == VECTORS[0].astype("<f4").tobytes()
 
 
+def test_usage_is_what_the_model_reads(serve, monkeypatch, tmp_path):
+    from support import tiny
+    from support.reranker_checkpoints import classifier
+
+    from semsearch import load_encoder, load_reranker
+
+    encoder = load_encoder(str(tiny.bert(tmp_path / "own")), device="cpu")
+    reranker = load_reranker(str(classifier(tmp_path / "reranker")), device="cpu")
+    monkeypatch.setattr("semsearch.models.encoder", lambda name, compute=None, **how: encoder)
+    monkeypatch.setattr("semsearch.models.reranker", lambda name, compute=None, **how: reranker)
+    words = " ".join(tiny.WORDS[:3])
+    with serve(encoders=("own",), rerankers=("judge",)) as server:
+        for text, count in ((words, 3), (" ".join([words] * encoder.window), encoder.window)):
+            body = {"model": "own", "input": [text, text], "encoding_format": None}
+            assert server.ask("/v1/embeddings", body)["usage"] == {
+                "prompt_tokens": 2 * (count + 2),
+                "total_tokens": 2 * (count + 2),
+            }
+        body = {"query": words, "documents": [words, " ".join([words] * 100)]}
+        assert server.ask("/v1/rerank", body)["usage"]["total_tokens"] == 3 + 3 + 300
+        assert server.ask("/info")["max_input_length"] == encoder.window
+    with serve(encoders=(), rerankers=("judge",)) as server:
+        info = server.ask("/info")
+        assert (info["model_id"], list(info["model_type"])) == ("judge", ["reranker"])
+        assert info["model_type"]["reranker"]["label2id"] == {"LABEL_0": 0}
+
+
 def test_a_role_may_be_said(models_server):
     calls = models_server.service.encoder("hash").calls
     for name, role in (("query", 0), ("search_query", 0), ("document", 1), ("passage", 1)):
@@ -127,6 +154,8 @@ def test_jinas_shape(models_server):
     answer = models_server.ask("/v1/rerank", body)
     assert [result["document"]["text"] for result in answer["results"]] == [TEXTS[0], TEXTS[1]]
     assert answer["usage"]["total_tokens"] > 0
+    assert models_server.ask("/v1/rerank", {**body, "return_documents": None, "rank_fields": ["text"]})["results"]
+    assert models_server.refused("/v1/rerank", {**body, "rank_fields": ["title"]})["param"].startswith("rank_fields")
     assert models_server.refused("/v1/rerank", {**body, "model": "nothing"}, 404)["code"] == "model_not_found"
     assert models_server.refused("/v1/rerank", {**body, "documents": [{"title": "x"}]})["param"] == "documents"
 
@@ -164,6 +193,9 @@ def test_teis_shapes(models_server):
         ("/embed", {"inputs": ""}, 400, "Empty"),
         ("/embed", {"inputs": []}, 400, "Empty"),
         ("/embed", {"inputs": "x", "normalize": False}, 422, "Validation"),
+        ("/similarity", {"inputs": {"source_sentence": "x", "sentences": []}}, 400, "Empty"),
+        ("/rerank", {"query": "x", "texts": []}, 400, "Empty"),
+        ("/predict", {"inputs": []}, 400, "Empty"),
         ("/rerank", {"query": "x"}, 422, "Validation"),
         ("/predict", {"inputs": "one text"}, 422, "Validation"),
     ):

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from semsearch import wire
 from semsearch.server.json_bytes import json_bytes
 from semsearch.server.openapi import document
+from semsearch.server.operations import BYTES
 from semsearch.server.serving import table
 
 DOCUMENT = document(table())
@@ -29,13 +30,25 @@ def test_every_operation_is_in_it_but_the_engines():
     assert all(one.summary and one.description for one in table().operations)
 
 
-def test_examples_are_of_their_schemas():
+def test_every_body_has_an_example_of_its_schema():
     schemas = DOCUMENT["components"]
-    for methods in DOCUMENT["paths"].values():
+    for path, methods in DOCUMENT["paths"].items():
         for operation in methods.values():
-            for content in operation.get("requestBody", {}).get("content", {}).values():
+            for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
+                assert ("example" in content) == (media_type != BYTES), path
                 if "example" in content:
                     jsonschema.validate(content["example"], {**content["schema"], "components": schemas})
+
+
+def test_the_example_of_a_stream_is_one(server):
+    path = "/v1/collections/{collection}/documents/stream"
+    content = DOCUMENT["paths"][path]["post"]["requestBody"]["content"]["application/x-ndjson"]
+    answer = server.post(
+        path.format(collection="animals"),
+        content=content["example"].encode(),
+        headers={"content-type": "application/x-ndjson"},
+    )
+    assert json.loads(answer.text.splitlines()[-1])["added"] == 2
 
 
 def test_it_is_openapi(server):

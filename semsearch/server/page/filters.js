@@ -46,15 +46,11 @@ export async function draw(place, names, state, known, documents, changed, signa
   const texts = known.usable.filter((field) => !isRange(field.types)).map((field) => field.name);
   let counts = {};
   let failed = null;
-  if (texts.length) {
-    const where = filter({ ...state, chosen: {} }, known.types);
-    const asked = { collections: names, fields: texts, limit: MOST_VALUES, ...(where && { where }) };
-    try {
-      counts = (await ask("POST", "v1/facets", asked, signal)).facets;
-    } catch (error) {
-      if (error.name === "AbortError") throw error;
-      failed = error; // what was chosen can be taken back all the same
-    }
+  try {
+    counts = await countsOf(names, texts, state, known.types, signal);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    failed = error; // what was chosen can be taken back all the same
   }
   const drawn = [];
   for (const field of known.usable) {
@@ -68,6 +64,18 @@ export async function draw(place, names, state, known, documents, changed, signa
   drawn.push(...missing(state.ranges).map((field) => range(field, state, changed)));
   replace(place, drawn);
   if (failed) throw failed;
+}
+
+/** The values of fields with their counts, under all that is chosen in the other fields: each tells what it would leave. */
+async function countsOf(names, fields, state, types, signal) {
+  const chosen = fields.filter((field) => state.chosen[field]?.length);
+  const groups = [fields.filter((field) => !chosen.includes(field)), ...chosen.map((field) => [field])];
+  const asked = groups.filter((group) => group.length).map(async (group) => {
+    const others = Object.entries(state.chosen).filter(([field]) => !group.includes(field));
+    const where = filter({ ...state, chosen: Object.fromEntries(others) }, types);
+    return (await ask("POST", "v1/facets", { collections: names, fields: group, limit: MOST_VALUES, ...(where && { where }) }, signal)).facets;
+  });
+  return Object.assign({}, ...(await Promise.all(asked)));
 }
 
 /** Put fields in place of those that are drawn; what was opened stays open, and the keyboard stays where it is. */

@@ -228,7 +228,8 @@ function summary(found) {
 }
 
 function say(words, found, notes = []) {
-  at("said").textContent = [words, ...notes].filter(Boolean).join(" ");
+  const ended = words && notes.length && !words.endsWith(".") ? `${words}.` : words;
+  at("said").textContent = [ended, ...notes].filter(Boolean).join(" ");
   drawing.abort();
   drawing = new AbortController();
   current = -1;
