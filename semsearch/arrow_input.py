@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from semsearch.errors import DataError, MissingDependency, SemsearchError, UsageError
+from semsearch.masked_values import unmasked
 from semsearch.tabular import RowIds
-from semsearch.vectors import unmasked
 
 ID_COLUMNS = ("_id", "id")
 ROWS_AT_ONCE = 1024  # of what is read bit by bit

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from semsearch.arguments import check_whole
 from semsearch.errors import DataError, DimensionMismatch
+from semsearch.masked_values import unmasked
 from semsearch.types import Keys, Metric, Neighbors, Scores, Vectors
 
 MAX_COMPONENT = 1e12  # of a component: scores, and what libraries sum on the way to them, stay far within float32
@@ -93,20 +94,6 @@ def _plain(given: Any, what: str) -> Any:
     ):
         return [unmasked(row, what, number) for number, row in enumerate(given)]
     return unmasked(given, what)
-
-
-def unmasked(given: Any, what: str, row: int = 0) -> Any:
-    """An array, or one `row` of it, without gradients.
-
-    Raises:
-        DataError: A value is masked.
-    """
-    if getattr(given, "requires_grad", False):
-        return given.detach()
-    if isinstance(given, np.ma.MaskedArray) and (mask := np.ma.getmaskarray(given)).any():
-        row += int(np.argwhere(mask)[0][0]) if mask.ndim > 1 else 0
-        raise DataError(f"row {row} of {what} holds masked values: fill them, or leave the row out.")
-    return given
 
 
 def one_row(vector: Any) -> NDArray[Any]:
