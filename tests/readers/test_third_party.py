@@ -110,7 +110,7 @@ def test_a_folder_format_needs_to_know_no_other(tmp_path, registered):
         ("f/a.md", "x", "text"),
         ("f/a.html", "x", "documents"),
         ("f/corpus.jsonl", "{}", "beir"),
-        ("f/a.jsonl", "{}", "text"),
+        ("f/a.jsonl", "{}", "jsonl"),
     ],
 )
 def test_the_surest_reader_reads(tmp_path, name, content, kind):
