@@ -23,4 +23,5 @@ class TestMemoryApplications(ApplicationsContract):
         from semsearch.testing.memory import MemoryHome
 
         monkeypatch.setattr(MemoryHome, "_engines", {})
+        monkeypatch.setattr(MemoryHome, "lasting", True)  # of this process, in which the commands run
         return "memory://"
