@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from support.fakes import HashEncoder
 
 import semsearch
 from semsearch.search import ranking
@@ -28,17 +27,26 @@ def test_what_words_alone_proposed_has_its_own_score_by_meaning(tmp_path, group_
         assert ("lexical" in hit.scores) == (int(hit.id) >= 300)
 
 
+@pytest.mark.parametrize("where", [None, {"odd": True}])
 @pytest.mark.parametrize("together", [1, 3, 8_192])
-def test_many_questions_are_answered_as_each_alone(tmp_path, monkeypatch, together):
+def test_many_questions_are_answered_as_each_alone(tmp_path, monkeypatch, together, where):
     """However many of them have what words proposed read together, with some among them that rule something out."""
     monkeypatch.setattr(ranking, "VECTORS_TOGETHER", together * FUSION_DEPTH)
-    texts = [f"{one} {other}" for one in WORDS for other in WORDS]
-    queries = [*WORDS, f'+"{texts[3]}"', f"{WORDS[0]} -{WORDS[1]}", "nowhere", f'"{WORDS[2]} {WORDS[2]}" {WORDS[1]}']
-    with semsearch.create("c", encoder=HashEncoder(), home=tmp_path) as collection:
-        collection.add([Document(str(number), text) for number, text in enumerate(texts)])
+    texts = [f"{one} {other} {number}" for number in range(5) for one in WORDS for other in WORDS]
+    queries = [*WORDS, f'+"{WORDS[3]} {WORDS[4]}"', f"{WORDS[0]} -{WORDS[1]}", "nowhere", f'"{WORDS[2]}" {WORDS[1]}']
+    rng = np.random.default_rng(5)
+    vectors, asked = (rng.standard_normal((count, 16), dtype=np.float32) for count in (len(texts), len(queries)))
+    with semsearch.create("c", encoder=None, dim=16, home=tmp_path) as collection:
+        documents = [Document(str(n), text, metadata={"odd": n % 2 == 1}) for n, text in enumerate(texts)]
+        collection.add(documents, vectors=vectors)
         for group in ("document", None):
-            alone = [collection.search(query, 5, mode="hybrid", group_by=group) for query in queries]
-            many = collection.search_many(queries, 5, mode="hybrid", group_by=group)
+            options = {"mode": "hybrid", "group_by": group, "where": where}
+            alone = [
+                collection.search(query, 50, vector=one, **options) for query, one in zip(queries, asked, strict=True)
+            ]
+            many = collection.search_many(queries, 50, vectors=asked, **options)
             assert many == alone
             assert [hits.notes for hits in many] == [hits.notes for hits in alone]
             assert any(hits.notes for hits in many), "some rule something out"
+            assert any("dense" not in hit.ranks for hits in many for hit in hits), "words alone proposed some"
+            assert where is None or all(int(hit.id) % 2 for hits in many for hit in hits)
